@@ -1,0 +1,301 @@
+"""Every error that gglib raises on purpose, in one tree.
+
+    GglibError
+    ├── RequestError            the caller can mend it
+    │   ├── InvalidRequest
+    │   ├── UnknownModel
+    │   ├── NoModelNamed
+    │   ├── MissingCapability
+    │   ├── ContextTooLarge
+    │   └── ModelNotLoaded
+    ├── AdmissionError          the model cannot be had now
+    │   ├── QueueFull
+    │   ├── QueueTimeout
+    │   ├── EveryModelPinned
+    │   ├── LaunchFailed
+    │   ├── AdmissionWithdrawn
+    │   └── ShuttingDown
+    ├── UpstreamError           the engine was reached, or should have been
+    │   ├── UpstreamUnreachable
+    │   ├── UpstreamLost
+    │   ├── UpstreamProtocolError
+    │   └── UpstreamTimeout
+    ├── CatalogError            the catalog refuses a change, or cannot be read
+    │   ├── InvalidModel
+    │   ├── NameTaken
+    │   ├── NoSuchModel
+    │   └── DatabaseError
+    ├── GgufError               a file is no GGUF, or a damaged one
+    ├── ConfigError             a setting is wrong
+    └── EngineUnavailable       no llama-server to run
+
+Constructors take facts and build the message. Nothing here knows HTTP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+
+
+class GglibError(Exception):
+    """Parent of every error that gglib raises on purpose."""
+
+
+class RequestError(GglibError):
+    """The request cannot be served as it is; the caller can mend it."""
+
+    param: str | None = None
+    """The field of the request that is at fault."""
+
+
+class InvalidRequest(RequestError):
+    """A field of the request is missing, malformed or out of bounds."""
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+
+
+class UnknownModel(RequestError):
+    """The catalog has no model of that name."""
+
+    param = "model"
+
+    def __init__(self, name: str, nearest: Sequence[str] = ()) -> None:
+        self.name = name
+        self.nearest = tuple(nearest)
+        hint = f" Did you mean {', '.join(map(repr, nearest))}?" if nearest else ""
+        super().__init__(f"The model {name!r} does not exist.{hint}")
+
+
+class NoModelNamed(RequestError):
+    """The request names no model and there is no obvious one to use."""
+
+    param = "model"
+
+    def __init__(self, known: int) -> None:
+        if known:
+            hint = f"Name one of the {known} models in `model`; GET /v1/models lists them."
+        else:
+            hint = "The catalog is empty: add a model with `gglib model add PATH`."
+        super().__init__(f"The request names no model. {hint}")
+
+
+class MissingCapability(RequestError):
+    """The model cannot do what the endpoint needs."""
+
+    param = "model"
+
+    def __init__(self, model: str, needed: str, has: Sequence[str]) -> None:
+        self.model = model
+        self.needed = needed
+        can = ", ".join(sorted(has)) or "nothing"
+        super().__init__(
+            f"The model {model!r} cannot do {needed}; it can do {can}. If that is wrong, say so: "
+            f"gglib model edit {model} --capability {needed}"
+        )
+
+
+class ContextTooLarge(RequestError):
+    """The request asks for more context than the model was trained for."""
+
+    param = "num_ctx"
+
+    def __init__(self, model: str, asked: int, trained: int) -> None:
+        super().__init__(
+            f"num_ctx {asked} is more than the {trained} tokens that {model!r} was trained for."
+        )
+
+
+class ModelNotLoaded(RequestError):
+    """The request may not load a model, and this one is not running."""
+
+    param = "model"
+
+    def __init__(self, model: str | None) -> None:
+        self.model = model
+        if model is None:
+            super().__init__("No model is loaded. A GET never loads one: POST /models/load does.")
+        else:
+            super().__init__(
+                f"The model {model!r} is not loaded. A GET never loads one: POST /models/load does."
+            )
+
+
+class AdmissionError(GglibError):
+    """The model cannot be had now."""
+
+    retry_after_seconds: float | None = None
+    """When it makes sense to ask again; None when it does not."""
+
+
+class QueueFull(AdmissionError):
+    """As many requests as allowed wait already."""
+
+    def __init__(self, limit: int, retry_after_seconds: float) -> None:
+        super().__init__(f"The queue is full: {limit} requests wait already.")
+        self.retry_after_seconds = retry_after_seconds
+
+
+class QueueTimeout(AdmissionError):
+    """The request waited for its model as long as it may."""
+
+    def __init__(self, model: str, state: str, waited: float, retry_after_seconds: float) -> None:
+        super().__init__(f"The model {model!r} is {state}; the request waited {waited:.0f} s.")
+        self.model = model
+        self.state = state
+        self.retry_after_seconds = retry_after_seconds
+
+
+class EveryModelPinned(AdmissionError):
+    """There is no room for the model: all that are loaded are pinned."""
+
+    def __init__(self, model: str, pinned: Sequence[str]) -> None:
+        names = ", ".join(pinned)
+        super().__init__(
+            f"There is no room for {model!r}: every loaded model is pinned ({names}). "
+            "Unload one, unpin one, or raise max_resident."
+        )
+
+
+class LaunchFailure(StrEnum):
+    """Why an engine process did not become ready."""
+
+    OUT_OF_MEMORY = "out_of_memory"
+    BAD_FILE = "bad_file"
+    UNKNOWN_ARCHITECTURE = "unknown_architecture"
+    BAD_FLAG = "bad_flag"
+    PORT_TAKEN = "port_taken"
+    KILLED = "killed"
+    STALLED = "stalled"
+    IDENTITY = "identity"
+    NO_ENGINE = "no_engine"
+    CRASHED = "crashed"
+
+    @property
+    def is_permanent(self) -> bool:
+        """Whether trying again, with nothing changed, will fail again."""
+        return self in _PERMANENT
+
+
+_PERMANENT = frozenset(
+    {
+        LaunchFailure.BAD_FILE,
+        LaunchFailure.UNKNOWN_ARCHITECTURE,
+        LaunchFailure.BAD_FLAG,
+        LaunchFailure.NO_ENGINE,
+    }
+)
+
+
+class LaunchFailed(AdmissionError):
+    """The model's engine did not start, or it died; remembered for a while."""
+
+    def __init__(
+        self,
+        model: str,
+        failure: LaunchFailure,
+        detail: str,
+        log: Sequence[str] = (),
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        super().__init__(f"The model {model!r} could not be loaded ({failure}): {detail}")
+        self.model = model
+        self.failure = failure
+        self.detail = detail
+        self.log = tuple(log)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class AdmissionWithdrawn(AdmissionError):
+    """The model was unloaded, or taken out of the catalog, while the request waited."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"The model {model!r} was withdrawn while the request waited for it.")
+        self.retry_after_seconds = 1.0
+
+
+class ShuttingDown(AdmissionError):
+    """gglib is going away and takes no new request."""
+
+    def __init__(self) -> None:
+        super().__init__("gglib is shutting down.")
+        self.retry_after_seconds = 5.0
+
+
+class UpstreamError(GglibError):
+    """The engine failed the request."""
+
+
+class UpstreamUnreachable(UpstreamError):
+    """No connection to the engine could be made."""
+
+    def __init__(self, model: str, reason: str) -> None:
+        super().__init__(f"Cannot connect to the engine of {model!r}: {reason}.")
+
+
+class UpstreamLost(UpstreamError):
+    """The engine's connection ended before its answer did."""
+
+    def __init__(self, model: str, reason: str = "the connection was closed") -> None:
+        super().__init__(f"The engine of {model!r} did not finish its answer: {reason}.")
+
+
+class UpstreamProtocolError(UpstreamError):
+    """The engine answered with something that is not the protocol."""
+
+    def __init__(self, model: str, reason: str) -> None:
+        super().__init__(f"The engine of {model!r} gave an answer that cannot be used: {reason}.")
+
+
+class UpstreamTimeout(UpstreamError):
+    """The engine sent nothing for as long as it may be silent."""
+
+    def __init__(self, model: str, what: str, seconds: float) -> None:
+        super().__init__(f"The engine of {model!r} sent {what} within {seconds:g} s.")
+
+
+class CatalogError(GglibError):
+    """The catalog refuses a change, or cannot be used."""
+
+
+class InvalidModel(CatalogError):
+    """A property of a model is not acceptable."""
+
+
+class NameTaken(CatalogError):
+    """Another model has this name or alias already."""
+
+    def __init__(self, name: str, owner: str) -> None:
+        super().__init__(f"The name {name!r} is taken by the model {owner!r}.")
+        self.name = name
+
+
+class NoSuchModel(CatalogError):
+    """The model to change is not in the catalog."""
+
+    def __init__(self, name: str, nearest: Sequence[str] = ()) -> None:
+        hint = f" Did you mean {', '.join(map(repr, nearest))}?" if nearest else ""
+        super().__init__(f"There is no model {name!r}.{hint}")
+
+
+class DatabaseError(CatalogError):
+    """The database cannot be opened, migrated or used."""
+
+
+class GgufError(GglibError):
+    """A file is not a GGUF model, or is a damaged one."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+class ConfigError(GglibError):
+    """A setting is unknown or has an unusable value."""
+
+
+class EngineUnavailable(GglibError):
+    """There is no llama-server to run."""

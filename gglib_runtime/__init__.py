@@ -1,0 +1,1 @@
+"""The adapters: engines, catalog, settings, command line, and the one place that composes them."""
