@@ -1,0 +1,72 @@
+"""Where gglib keeps things: the default directories, and the layout of a data directory.
+
+Creates nothing, except where a function says so. Not here: what is written into the files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+APPLICATION = "gglib"
+
+
+def default_config_file() -> Path:
+    """The settings file that is read when none is named."""
+    return platformdirs.user_config_path(APPLICATION, appauthor=False) / "config.toml"
+
+
+def default_data_dir() -> Path:
+    """The platform's directory for an application's data."""
+    return platformdirs.user_data_path(APPLICATION, appauthor=False)
+
+
+@dataclass(frozen=True, slots=True)
+class DataPaths:
+    """The layout of one data directory: everything that gglib writes is below `root`."""
+
+    root: Path
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file that is used where no database URL is set."""
+        return self.root / "gglib.db"
+
+    @property
+    def logs(self) -> Path:
+        """What engines print, one set of rotated files per model."""
+        return self.root / "logs"
+
+    @property
+    def models(self) -> Path:
+        """Models that gglib made itself."""
+        return self.root / "models"
+
+    @property
+    def run(self) -> Path:
+        """Facts about the running server."""
+        return self.root / "run"
+
+    @property
+    def children(self) -> Path:
+        """One pidfile for each running engine."""
+        return self.run / "children"
+
+    @property
+    def server_record(self) -> Path:
+        """Who serves this directory, and where: see `gglib_runtime.cli.server`."""
+        return self.run / "serve.json"
+
+    @property
+    def server_lock(self) -> Path:
+        """Held (flock) for as long as a server serves this directory."""
+        return self.run / "serve.lock"
+
+    def create(self) -> None:
+        """Make the directories; the root and `run` are closed to other users where they are new."""
+        for path, mode in ((self.root, 0o700), (self.run, 0o700), (self.children, 0o700)):
+            path.mkdir(mode=mode, parents=True, exist_ok=True)
+        for path in (self.logs, self.models):
+            path.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,224 @@
+"""The kinds of value that a setting can have: how each is read, bounded and shown.
+
+A kind reads what a TOML file holds and what an environment variable or a flag says, which is
+always text. Not here: which settings exist, and where values come from.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from gglib_runtime.settings.units import (
+    format_duration,
+    format_size,
+    parse_duration,
+    parse_size,
+)
+
+_WHOLE_NUMBER = re.compile(r"-?[0-9]+")
+_URL_PASSWORD = re.compile(r"(://[^:/@]*:).*(?=@)|(password=)[^&]*", re.DOTALL)
+
+
+class Kind(Protocol):
+    """What a setting's values are."""
+
+    @property
+    def expected(self) -> str:
+        """The acceptable values in words, to follow "expected"."""
+        ...
+
+    @property
+    def bounds(self) -> str:
+        """The same in short, for a table."""
+        ...
+
+    def parse(self, raw: object, base: Path) -> object:
+        """The value that `raw` means; relative paths start at `base`. Raises ValueError."""
+        ...
+
+    def show(self, value: object) -> str:
+        """`value` as a person would write it, without secrets."""
+        ...
+
+
+def _text(raw: object) -> str:
+    if not isinstance(raw, str) or not raw.strip() or not raw.isprintable():
+        raise ValueError(raw)
+    return raw.strip()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Text:
+    """Any text that is not blank."""
+
+    expected: str = "a text that is not empty"
+    bounds: str = "any text"
+
+    def parse(self, raw: object, base: Path) -> str:
+        return _text(raw)
+
+    def show(self, value: object) -> str:
+        return str(value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """One of a few words."""
+
+    options: tuple[str, ...]
+
+    @property
+    def bounds(self) -> str:
+        return f"{', '.join(self.options[:-1])} or {self.options[-1]}"
+
+    @property
+    def expected(self) -> str:
+        return self.bounds
+
+    def parse(self, raw: object, base: Path) -> str:
+        word = _text(raw).lower()
+        if word not in self.options:
+            raise ValueError(raw)
+        return word
+
+    def show(self, value: object) -> str:
+        return str(value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Whole:
+    """A whole number within bounds."""
+
+    minimum: int
+    maximum: int
+
+    @property
+    def bounds(self) -> str:
+        return f"{self.minimum} to {self.maximum}"
+
+    @property
+    def expected(self) -> str:
+        return f"a whole number from {self.bounds}"
+
+    def parse(self, raw: object, base: Path) -> int:
+        if isinstance(raw, str) and _WHOLE_NUMBER.fullmatch(raw.strip()):
+            raw = int(raw)
+        if not isinstance(raw, int) or isinstance(raw, bool):
+            raise ValueError(raw)
+        if not self.minimum <= raw <= self.maximum:
+            raise ValueError(raw)
+        return raw
+
+    def show(self, value: object) -> str:
+        return str(value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Duration:
+    """Seconds within bounds."""
+
+    minimum: float
+    maximum: float
+
+    @property
+    def bounds(self) -> str:
+        return f"{format_duration(self.minimum)} to {format_duration(self.maximum)}"
+
+    @property
+    def expected(self) -> str:
+        return f"a duration such as 30, 1.5s or 5m, from {self.bounds}"
+
+    def parse(self, raw: object, base: Path) -> float:
+        seconds = parse_duration(raw) if isinstance(raw, str) else raw
+        if not isinstance(seconds, int | float) or isinstance(seconds, bool):
+            raise ValueError(raw)
+        if not math.isfinite(seconds) or not self.minimum <= seconds <= self.maximum:
+            raise ValueError(raw)
+        return float(seconds)
+
+    def show(self, value: object) -> str:
+        assert isinstance(value, float | int)
+        return format_duration(value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """Bytes within bounds."""
+
+    minimum: int
+    maximum: int
+
+    @property
+    def bounds(self) -> str:
+        return f"{format_size(self.minimum)} to {format_size(self.maximum)}"
+
+    @property
+    def expected(self) -> str:
+        return f"a size such as 4096, 64MiB or 1.5GB, from {self.bounds}"
+
+    def parse(self, raw: object, base: Path) -> int:
+        size = parse_size(raw) if isinstance(raw, str) else raw
+        if not isinstance(size, int) or isinstance(size, bool):
+            raise ValueError(raw)
+        if not self.minimum <= size <= self.maximum:
+            raise ValueError(raw)
+        return size
+
+    def show(self, value: object) -> str:
+        assert isinstance(value, int)
+        return format_size(value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Directory:
+    """A directory, made absolute; it need not exist."""
+
+    expected: str = "a path"
+    bounds: str = "a path"
+
+    def parse(self, raw: object, base: Path) -> Path:
+        if isinstance(raw, Path):
+            raw = str(raw)
+        return base.joinpath(Path(_text(raw)).expanduser()).absolute()
+
+    def show(self, value: object) -> str:
+        return str(value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """A command to be looked up on PATH, or a path (anything with a slash), made absolute."""
+
+    expected: str = "a command's name or a path"
+    bounds: str = "a command or a path"
+
+    def parse(self, raw: object, base: Path) -> str:
+        text = _text(raw)
+        if "/" not in text:
+            return text
+        return str(base.joinpath(Path(text).expanduser()).absolute())
+
+    def show(self, value: object) -> str:
+        return str(value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseUrl:
+    """A URL as SQLAlchemy takes it; passwords in it are never shown."""
+
+    expected: str = "a URL such as sqlite:////path/file.db or postgresql://user:password@host/name"
+    bounds: str = "an SQLAlchemy URL"
+
+    def parse(self, raw: object, base: Path) -> str:
+        text = _text(raw)
+        scheme, separator, _ = text.partition("://")
+        if not separator or scheme.partition("+")[0] not in ("sqlite", "postgresql"):
+            raise ValueError(raw)
+        return text
+
+    def show(self, value: object) -> str:
+        return _URL_PASSWORD.sub(lambda found: f"{found[1] or found[2]}***", str(value))

@@ -1,0 +1,224 @@
+"""Where settings come from: defaults, then a TOML file, then the environment, then flags.
+
+All of them are validated together, so that one error names everything that is wrong. Not here:
+which settings exist.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from gglib_core.errors import ConfigError
+from gglib_runtime.paths import default_config_file
+from gglib_runtime.settings.kinds import DatabaseUrl
+from gglib_runtime.settings.schema import Settings, contradictions, declarations
+
+ENVIRONMENT_PREFIX = "GGLIB_"
+NOT_SETTINGS = frozenset({"GGLIB_API_KEY", "GGLIB_CONFIG", "GGLIB_DEBUG"})
+"""Variables that mean something to gglib without being settings."""
+
+
+class Layer(StrEnum):
+    """A place where settings come from; later ones win."""
+
+    DEFAULT = "default"
+    FILE = "file"
+    ENVIRONMENT = "environment"
+    FLAG = "flag"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where one value came from."""
+
+    layer: Layer
+    name: str = ""
+    """The file's path, the variable or the flag; empty for a default."""
+
+    def __str__(self) -> str:
+        return self.name or self.layer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedSettings:
+    """Settings that are valid as a whole, and how they came to be."""
+
+    settings: Settings
+    origins: Mapping[str, Origin]
+    """For every key."""
+    config_file: Path | None
+    """The file that was read, if any."""
+    warnings: tuple[str, ...] = ()
+    """What is odd but no error, each in one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A value as it was found."""
+
+    key: str
+    raw: object
+    origin: Origin
+    base: Path
+    """Where a relative path starts."""
+
+
+@dataclass(slots=True)
+class _Verdict:
+    """What reading the entries one by one gave."""
+
+    values: dict[str, Any] = field(default_factory=dict[str, Any])
+    origins: dict[str, Origin] = field(default_factory=dict[str, Origin])
+    problems: list[str] = field(default_factory=list[str])
+
+
+def load_settings(
+    config_path: Path | None = None,
+    environ: Mapping[str, str] = os.environ,
+    flags: Mapping[str, object] = MappingProxyType({}),
+    assignments: Sequence[str] = (),
+) -> LoadedSettings:
+    """Read all layers and validate them whole.
+
+    `config_path` must exist if it is given, here or by `GGLIB_CONFIG`. `flags` has values by key,
+    where None stands for a flag that was not given; `assignments` are `key=value` texts from
+    `--set`. Raises ConfigError, which names every problem.
+    """
+    config_file = _config_file(config_path, environ)
+    entries = [
+        *(_file_entries(config_file) if config_file else ()),
+        *_environment_entries(environ),
+        *_flag_entries(flags),
+        *_assigned_entries(assignments),
+    ]
+    verdict = _judge(entries)
+    if not verdict.problems:
+        settings = Settings(**verdict.values)
+        verdict.problems += _contradiction_problems(settings, verdict.origins)
+    if verdict.problems:
+        raise ConfigError(_summary(verdict.problems))
+    return LoadedSettings(
+        settings=Settings(**verdict.values),
+        origins=MappingProxyType(_all_origins(verdict.origins)),
+        config_file=config_file,
+        warnings=tuple(_environment_warnings(environ)),
+    )
+
+
+def _config_file(config_path: Path | None, environ: Mapping[str, str]) -> Path | None:
+    named = config_path or (Path(environ["GGLIB_CONFIG"]) if environ.get("GGLIB_CONFIG") else None)
+    if named is not None:
+        path = named.expanduser().absolute()
+        if not path.exists():
+            raise ConfigError(f"There is no settings file {path}.")
+        return path
+    path = default_config_file()
+    return path if path.exists() else None
+
+
+def _file_entries(path: Path) -> Iterator[_Entry]:
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"The settings file {path} cannot be read: {error}.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"The settings file {path} is not valid TOML: {error}.") from error
+    origin = Origin(Layer.FILE, str(path))
+    for key, raw in document.items():
+        yield _Entry(key, raw, origin, path.parent)
+
+
+def _environment_entries(environ: Mapping[str, str]) -> Iterator[_Entry]:
+    for key in declarations():
+        variable = ENVIRONMENT_PREFIX + key.upper()
+        if raw := environ.get(variable):
+            yield _Entry(key, raw, Origin(Layer.ENVIRONMENT, variable), Path.cwd())
+
+
+def _flag_entries(flags: Mapping[str, object]) -> Iterator[_Entry]:
+    for key, raw in flags.items():
+        if raw is not None:
+            origin = Origin(Layer.FLAG, f"--{key.replace('_', '-')}")
+            yield _Entry(key, raw, origin, Path.cwd())
+
+
+def _assigned_entries(assignments: Iterable[str]) -> Iterator[_Entry]:
+    for assignment in assignments:
+        key, _, raw = assignment.partition("=")
+        yield _Entry(key.strip().replace("-", "_"), raw, Origin(Layer.FLAG, "--set"), Path.cwd())
+
+
+def _judge(entries: Iterable[_Entry]) -> _Verdict:
+    verdict = _Verdict()
+    for entry in entries:
+        try:
+            verdict.values[entry.key] = _parse(entry)
+            verdict.origins[entry.key] = entry.origin
+        except ValueError as error:
+            verdict.problems.append(_problem(entry, str(error)))
+    return verdict
+
+
+def _parse(entry: _Entry) -> object:
+    declaration = declarations().get(entry.key)
+    if declaration is None:
+        raise ValueError(_unknown_key(entry.key))
+    if declaration.is_optional and entry.raw == "":
+        return None
+    try:
+        return declaration.kind.parse(entry.raw, entry.base)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"expected {declaration.kind.expected}") from error
+
+
+def _problem(entry: _Entry, reason: str) -> str:
+    return f"{entry.key} = {_shown(entry)} ({entry.origin}): {reason}"
+
+
+def _shown(entry: _Entry) -> str:
+    declaration = declarations().get(entry.key)
+    if declaration is not None and isinstance(declaration.kind, DatabaseUrl):
+        return repr(declaration.kind.show(entry.raw))
+    shown = repr(entry.raw)
+    return shown if len(shown) <= 80 else f"{shown[:77]}..."
+
+
+def _unknown_key(key: str) -> str:
+    close = difflib.get_close_matches(key, declarations(), n=1, cutoff=0.5)
+    hint = f"; did you mean {close[0]}?" if close else "; `gglib config show` lists them"
+    return f"there is no such setting{hint}"
+
+
+def _contradiction_problems(settings: Settings, origins: Mapping[str, Origin]) -> Iterator[str]:
+    for key, expected in contradictions(settings):
+        value = getattr(settings, key)
+        shown = declarations()[key].kind.show(value)
+        origin = origins.get(key, Origin(Layer.DEFAULT))
+        yield f"{key} = {shown!r} ({origin}): expected {expected}"
+
+
+def _summary(problems: Sequence[str]) -> str:
+    if len(problems) == 1:
+        return f"A setting is wrong: {problems[0]}"
+    return f"{len(problems)} settings are wrong:" + "".join(f"\n  {each}" for each in problems)
+
+
+def _all_origins(found: Mapping[str, Origin]) -> dict[str, Origin]:
+    return {key: found.get(key, Origin(Layer.DEFAULT)) for key in declarations()}
+
+
+def _environment_warnings(environ: Mapping[str, str]) -> Iterator[str]:
+    known = {ENVIRONMENT_PREFIX + key.upper() for key in declarations()} | NOT_SETTINGS
+    for variable in sorted(environ):
+        if variable.startswith(ENVIRONMENT_PREFIX) and variable not in known:
+            close = difflib.get_close_matches(variable, known, n=1, cutoff=0.7)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            yield f"The environment variable {variable} is not a setting{hint}"

@@ -1,0 +1,302 @@
+"""Which settings exist: their types, defaults, bounds and meanings.
+
+The one list of them: documentation, flags and error messages are made from it. Not here: where a
+value comes from.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_type_hints
+
+from gglib_runtime.paths import DataPaths, default_data_dir
+from gglib_runtime.settings.kinds import (
+    Choice,
+    DatabaseUrl,
+    Directory,
+    Duration,
+    Kind,
+    Program,
+    Size,
+    Text,
+    Whole,
+)
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+LogFormat = Literal["console", "json"]
+
+_MONTH = 30 * 86400.0
+_KIB, _MIB, _GIB, _TIB = 1024, 1024**2, 1024**3, 1024**4
+
+_DURATION = Duration(minimum=0, maximum=_MONTH)
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What is known of one setting besides its name, type and default."""
+
+    kind: Kind
+    meaning: str
+    shown_default: str | None = None
+    """The default in words, where its value says too little."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that can be set; within bounds when it comes from `load_settings`."""
+
+    host: Annotated[str, About(Text(), "Address that the endpoint listens on.")] = "127.0.0.1"
+    port: Annotated[
+        int,
+        About(
+            Whole(minimum=0, maximum=65535), "TCP port of the endpoint; 0 takes any that is free."
+        ),
+    ] = 8080
+    data_dir: Annotated[
+        Path,
+        About(
+            Directory(),
+            "Directory for everything that gglib writes: database, logs, facts about the running "
+            "server, the demo model.",
+            "the platform's, `~/.local/share/gglib` on Linux",
+        ),
+    ] = field(default_factory=default_data_dir)
+    database_url: Annotated[
+        str | None, About(DatabaseUrl(), "Database of the catalog.", "SQLite in `data_dir`")
+    ] = None
+    llama_server: Annotated[
+        str | None,
+        About(
+            Program(),
+            "The llama-server to run.",
+            "`llama-server` on PATH, else the embedded one",
+        ),
+    ] = None
+
+    default_model: Annotated[
+        str | None,
+        About(
+            Text(expected="the name of a model", bounds="a model's name"),
+            "Model for requests that name none, while none is loaded.",
+            "the only model, if there is one",
+        ),
+    ] = None
+    default_ctx: Annotated[
+        int,
+        About(
+            Whole(minimum=1, maximum=16 * _MIB),
+            "Tokens that one request may use, where the model does not say; never more than the "
+            "model was trained for.",
+        ),
+    ] = 4096
+    default_parallel: Annotated[
+        int,
+        About(
+            Whole(minimum=1, maximum=256),
+            "Requests that an engine decodes at once, where the model does not say; each has a "
+            "context of its own.",
+        ),
+    ] = 4
+    cache_ram_bytes: Annotated[
+        int,
+        About(
+            Size(minimum=0, maximum=_TIB),
+            "Memory for the prompt cache of each engine, passed in MiB as `--cache-ram`; 0 "
+            "switches the cache off.",
+        ),
+    ] = 512 * _MIB
+
+    max_resident: Annotated[
+        int, About(Whole(minimum=1, maximum=64), "Models that are loaded at the same time.")
+    ] = 1
+    idle_seconds: Annotated[
+        float,
+        About(_DURATION, "A model without a request for this long is unloaded; 0 never unloads."),
+    ] = 0.0
+    quantum_seconds: Annotated[
+        float,
+        About(
+            Duration(minimum=0, maximum=3600),
+            "Time that a model is served before one that waits gets its turn; 0 swaps as soon as "
+            "running answers have ended.",
+        ),
+    ] = 10.0
+    queue_limit: Annotated[
+        int, About(Whole(minimum=1, maximum=1_000_000), "Requests that may wait for a model.")
+    ] = 1024
+    queue_seconds: Annotated[
+        float, About(_DURATION, "Time that a request may wait for its model; 0 is no limit.")
+    ] = 300.0
+    load_stall_seconds: Annotated[
+        float,
+        About(_DURATION, "A load that shows no progress for this long is given up; 0 is no limit."),
+    ] = 60.0
+    max_answer_seconds: Annotated[
+        float,
+        About(
+            _DURATION,
+            "An answer that runs this long is cut when another model waits; 0 is no limit.",
+        ),
+    ] = 0.0
+    stop_grace_seconds: Annotated[
+        float,
+        About(
+            Duration(minimum=0, maximum=3600),
+            "Time that an engine has to end by itself before it is killed.",
+        ),
+    ] = 5.0
+    drain_seconds: Annotated[
+        float,
+        About(_DURATION, "Time that running answers have to end when gglib is told to stop."),
+    ] = 30.0
+
+    stream_grace_seconds: Annotated[
+        float,
+        About(
+            _DURATION,
+            "A streaming request that waits longer gets its response headers, and comments while "
+            "it goes on waiting.",
+        ),
+    ] = 1.0
+    comment_interval_seconds: Annotated[
+        float,
+        About(
+            Duration(minimum=0.1, maximum=_MONTH),
+            "Time between the comments that a waiting stream gets.",
+        ),
+    ] = 10.0
+
+    max_body_bytes: Annotated[
+        int,
+        About(
+            Size(minimum=_KIB, maximum=4 * _GIB),
+            "Largest request body; llama-server itself refuses more than 100 MiB.",
+        ),
+    ] = 64 * _MIB
+    max_buffered_bytes: Annotated[
+        int,
+        About(
+            Size(minimum=_KIB, maximum=_TIB),
+            "Most memory for the bodies of all requests together; at least `max_body_bytes`.",
+        ),
+    ] = 512 * _MIB
+    max_header_bytes: Annotated[
+        int,
+        About(Size(minimum=_KIB, maximum=_MIB), "Largest request head, the request line included."),
+    ] = 64 * _KIB
+    max_header_count: Annotated[
+        int, About(Whole(minimum=8, maximum=10_000), "Most headers in a request.")
+    ] = 100
+    max_concurrent_requests: Annotated[
+        int,
+        About(
+            Whole(minimum=1, maximum=1_000_000),
+            "Requests that are served at the same time; more get 503.",
+        ),
+    ] = 10_000
+
+    header_timeout_seconds: Annotated[
+        float,
+        About(_DURATION, "Time that a client has to send the head of a request; 0 is no limit."),
+    ] = 30.0
+    body_timeout_seconds: Annotated[
+        float, About(_DURATION, "Time that a client may pause within a body; 0 is no limit.")
+    ] = 30.0
+    keepalive_timeout_seconds: Annotated[
+        float,
+        About(_DURATION, "An idle connection of a client is closed after this; 0 is no limit."),
+    ] = 75.0
+    slow_reader_seconds: Annotated[
+        float,
+        About(
+            _DURATION,
+            "A client that takes no byte for this long, while bytes wait, is cut; 0 is no limit.",
+        ),
+    ] = 60.0
+    connect_timeout_seconds: Annotated[
+        float, About(_DURATION, "Time that connecting to an engine may take; 0 is no limit.")
+    ] = 5.0
+    first_byte_timeout_seconds: Annotated[
+        float,
+        About(_DURATION, "Time that an engine may take to begin its answer; 0 is no limit."),
+    ] = 0.0
+    chunk_timeout_seconds: Annotated[
+        float, About(_DURATION, "Time that an engine may pause within an answer; 0 is no limit.")
+    ] = 0.0
+    request_timeout_seconds: Annotated[
+        float, About(_DURATION, "Time that a request may take in all; 0 is no limit.")
+    ] = 0.0
+
+    log_level: Annotated[
+        LogLevel,
+        About(
+            Choice(options=("debug", "info", "warning", "error")),
+            "Least severity of gglib's own log lines.",
+        ),
+    ] = "info"
+    log_format: Annotated[
+        LogFormat, About(Choice(options=("console", "json")), "Form of gglib's own log lines.")
+    ] = "console"
+    log_file_bytes: Annotated[
+        int,
+        About(
+            Size(minimum=64 * _KIB, maximum=_TIB),
+            "Size at which the log file of a model's engine is rotated.",
+        ),
+    ] = 10 * _MIB
+    log_file_count: Annotated[
+        int, About(Whole(minimum=1, maximum=1000), "Log files that are kept for each model.")
+    ] = 3
+
+    @property
+    def paths(self) -> DataPaths:
+        """The layout of `data_dir`."""
+        return DataPaths(self.data_dir)
+
+    @property
+    def effective_database_url(self) -> str:
+        """`database_url`, or the SQLite file in `data_dir`."""
+        return self.database_url or f"sqlite:///{self.paths.database}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declaration:
+    """One setting as the rest of the program asks for it."""
+
+    kind: Kind
+    meaning: str
+    shown_default: str
+    is_optional: bool
+    """Whether it may be without a value; an empty text then means that."""
+
+    def show(self, value: object) -> str | None:
+        """`value` as a person would write it, without secrets; None where there is none."""
+        return None if value is None else self.kind.show(value)
+
+
+@cache
+def declarations() -> dict[str, Declaration]:
+    """Every setting by its key, in the order of the documentation."""
+    hints = get_type_hints(Settings, include_extras=True)
+    return {each.name: _declare(each, hints[each.name]) for each in dataclasses.fields(Settings)}
+
+
+def _declare(each: dataclasses.Field[Any], hint: Any) -> Declaration:  # noqa: ANN401 -- a type form
+    about: About = hint.__metadata__[0]
+    return Declaration(
+        kind=about.kind,
+        meaning=about.meaning,
+        shown_default=about.shown_default or about.kind.show(each.default),
+        is_optional=each.default is None,
+    )
+
+
+def contradictions(settings: Settings) -> tuple[tuple[str, str], ...]:
+    """Keys whose values do not go together with others', each with what is expected of it."""
+    if settings.max_buffered_bytes >= settings.max_body_bytes:
+        return ()
+    largest = declarations()["max_body_bytes"].show(settings.max_body_bytes)
+    return (("max_buffered_bytes", f"at least max_body_bytes, which is {largest}"),)
