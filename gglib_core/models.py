@@ -52,10 +52,9 @@ class GgufFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Model:
-    """One entry of the catalog."""
+class NewModel:
+    """All that a catalog entry says, before the catalog has given it an id."""
 
-    id: int
     name: str
     paths: tuple[str, ...]
     """Absolute paths of the file's shards in order; one for a file that is not split."""
@@ -83,13 +82,21 @@ class Model:
     """Never stopped to make room for another model."""
     is_preloaded: bool = False
     """Loaded when `serve` starts."""
-    created: int = 0
-    """Unix seconds at which the model was added."""
 
     @property
     def path(self) -> str:
         """The file that the engine is given: the first shard."""
         return self.paths[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model(NewModel):
+    """One entry of the catalog."""
+
+    id: int
+    """Never given to a second model; negative for a model of this run only."""
+    created: int = 0
+    """Unix seconds at which the model was added."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
