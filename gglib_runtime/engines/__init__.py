@@ -1,0 +1,1 @@
+"""The engines that run models. Bare, since the embedded engine's process imports it."""
