@@ -1,0 +1,165 @@
+"""What the simulator is told to do: timing and faults, from its environment or from a request.
+
+`GGLIB_SIM` holds one JSON object, or `@PATH` of a file with one, which is read at start. Its keys
+are the fields of `Behaviour`; an unknown key ends the process with exit code 2, so that a misspelt
+fault does not pass for a healthy engine. A request may change the fields of `AnswerPlan` for itself
+with a root field `gglib_sim` in its JSON body, which proxies pass on untouched.
+
+`GGLIB_SIM_RECORD` names a file for events: see `records.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+ENVIRONMENT_NAME = "GGLIB_SIM"
+REQUEST_FIELD = "gglib_sim"
+
+FaultKind = Literal[
+    "status", "stall", "close", "reset", "garbage", "malformed", "half_event", "crash"
+]
+LoadFailure = Literal[
+    "out_of_memory", "bad_file", "unknown_architecture", "bad_flag", "port_taken", "killed"
+]
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One thing that goes wrong with some of the answers.
+
+    - `status`: an error answer; once the stream runs, an error event and then a normal end
+    - `stall`: nothing more is sent, for as long as the client stays
+    - `close`, `reset`: the connection ends (FIN, RST) where the next byte would be
+    - `garbage`: bytes that are no HTTP, then the connection ends
+    - `malformed`: a streamed answer's next chunk size is not a number; a whole answer is shorter
+      than its Content-Length; then the connection ends
+    - `half_event`: the next event is cut in its middle by the end of the connection
+    - `crash`: the process dies of `crash_signal`
+    """
+
+    kind: FaultKind
+    after_chunks: int = 0
+    """Streamed chunks that are sent first; 0 strikes before the answer's head."""
+    from_request: int = 1
+    """The first inference request that is struck, counted from 1."""
+    requests: int | None = None
+    """How many requests are struck; None means all from there on."""
+    status: int = 500
+    message: str = "simulated failure"
+
+    def strikes(self, number: int) -> bool:
+        """Whether the `number`-th request is struck."""
+        past = number - self.from_request
+        return past >= 0 and (self.requests is None or past < self.requests)
+
+
+class AnswerPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How one inference request is answered."""
+
+    first_token_seconds: float = 0.0
+    """Time in the slot before the first byte of the answer."""
+    token_seconds: float = 0.0
+    """Time between two tokens; a whole answer waits for all of them."""
+    tokens: int = 8
+    """Tokens of an answer, unless the request's limit is lower."""
+    hold_until: str | None = None
+    """A file; the answer stops before its next chunk until the file exists."""
+    hold_after_chunks: int = 0
+    """Streamed chunks that are sent before the hold; 0 holds the head back."""
+    faults: tuple[Fault, ...] = ()
+    """The first that strikes counts."""
+    notice_gone: bool = True
+    """Whether a client that leaves ends a whole (not streamed) answer; llama-server is slow to see
+    it while another request is active."""
+
+
+class Behaviour(AnswerPlan, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How one simulator process lives and answers."""
+
+    bind_seconds: float = 0.0
+    """Time before the port is bound: connections are refused so long."""
+    load_seconds: float = 0.0
+    load_until: str | None = None
+    """A file; loading does not end before it exists."""
+    load_log_seconds: float | None = None
+    """A progress line this often while loading; None prints none, like llama-server."""
+    never_ready: bool = False
+    """Load for ever."""
+
+    fail_load: LoadFailure | None = None
+    """Exit instead of becoming ready, with llama-server's last lines for that class.
+    `bad_flag` and `port_taken` strike before loading, the others after `load_seconds`."""
+    exit_code: int = 1
+    """The exit code of a failed load."""
+    exit_lines: tuple[str, ...] | None = None
+    """Last lines of a failed load, in place of llama-server's; alone, they make the load fail."""
+
+    crash_after_answers: int | None = None
+    """Die of `crash_signal` once this many inference requests were answered."""
+    crash_signal: int = 9
+
+    ignore_term: bool = False
+    """Ignore SIGTERM and SIGINT from the start; only SIGKILL helps."""
+    stop_seconds: float = 0.0
+    """Time between SIGTERM and exit, beyond what requests take."""
+    stop_with_requests: Literal["wait", "cut"] = "wait"
+    """On SIGTERM with requests running: `wait` sends nothing more and stays until their clients
+    have closed (llama.cpp 0.5); `cut` closes their connections and exits (llama.cpp 0.6)."""
+
+    key: Literal["own", "any", "other", "ignored"] = "own"
+    """Which key opens the engine: its own; any, but one must come; none that was agreed; or no key
+    is needed at all."""
+    alias: str | None = None
+    """Report this model name, whatever the flags say."""
+
+    fork: Literal["helper", "server"] | None = None
+    """`helper`: a grandchild that serves nothing holds our pipes and outlives us, for a minute at
+    most. `server`: the started process only waits, like a script that does not `exec`; its child
+    serves."""
+
+    close_idle: Literal["after_answer", "on_next_request"] | None = None
+    """Close a connection that was promised to stay, right after an answer or as more bytes come."""
+    keep_alive_seconds: float = 5.0
+    keep_alive_answers: int = 100
+
+    silent: bool = False
+    """No log lines at all."""
+    chatter_lines: int = 0
+    """Extra log lines while loading and for each request."""
+    chatter_line_bytes: int = 80_000
+    """Their length."""
+    ballast_bytes: int = 0
+    """Memory taken, in steps, while loading."""
+
+    @property
+    def fails_to_load(self) -> bool:
+        return self.fail_load is not None or self.exit_lines is not None
+
+
+class BadBehaviour(ValueError):
+    """The simulator is told something that it does not understand."""
+
+
+def read_behaviour(environment: Mapping[str, str]) -> Behaviour:
+    """The behaviour that the environment asks for; raises BadBehaviour."""
+    text = environment.get(ENVIRONMENT_NAME, "")
+    try:
+        if text.startswith("@"):
+            text = Path(text[1:]).read_text()
+        return msgspec.json.decode(text or "{}", type=Behaviour)
+    except (OSError, msgspec.DecodeError) as error:
+        raise BadBehaviour(f"{ENVIRONMENT_NAME}: {error}") from error
+
+
+def changed_plan(plan: AnswerPlan, changes: object) -> AnswerPlan:
+    """`plan` with what a request's `gglib_sim` field changes; raises BadBehaviour."""
+    names = AnswerPlan.__struct_fields__
+    try:
+        given = msgspec.convert(changes, dict[str, object])
+        wanted = msgspec.convert(changes, AnswerPlan)
+    except msgspec.ValidationError as error:
+        raise BadBehaviour(f"{REQUEST_FIELD}: {error}") from error
+    return AnswerPlan(**{name: getattr(wanted if name in given else plan, name) for name in names})

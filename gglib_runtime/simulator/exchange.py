@@ -1,0 +1,81 @@
+"""One HTTP request and the way to answer it: what the engine sees of HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gglib_runtime.simulator.http import Connection
+
+JSON = "application/json; charset=utf-8"
+
+
+@dataclass(slots=True, kw_only=True)
+class Request:
+    """One request, read whole. Header names are in lower case."""
+
+    method: str
+    path: str
+    query: str
+    headers: dict[bytes, bytes]
+    body: bytes
+    wants_close: bool
+
+
+class Exchange:
+    """One request and the way to answer it."""
+
+    __slots__ = ("_connection", "is_over", "on_gone", "on_writable", "request")
+
+    def __init__(self, connection: Connection, request: Request) -> None:
+        self.request = request
+        self._connection = connection
+        self.is_over = False
+        """Answered to the end, or the client has gone."""
+        self.on_gone: Callable[[], None] | None = None
+        self.on_writable: Callable[[], None] | None = None
+
+    @property
+    def connection_number(self) -> int:
+        return self._connection.number
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the client takes less than is sent; `on_writable` is called when it is ready."""
+        return self._connection.is_paused
+
+    def answer(
+        self, status: int, body: bytes, *, content_type: str = JSON, extra: str = ""
+    ) -> None:
+        """Send a whole answer."""
+        self._connection.send_answer(self, status, body, content_type, extra)
+
+    def begin_stream(self) -> None:
+        """Send the head of a streamed answer."""
+        self._connection.send_stream_head(self)
+
+    def send(self, event: bytes) -> None:
+        """Send one chunk."""
+        self._connection.write(b"%x\r\n%b\r\n" % (len(event), event))
+
+    def end(self) -> None:
+        """End a streamed answer; llama-server closes the connection behind it."""
+        self.is_over = True
+        self._connection.write(b"0\r\n\r\n")
+        self._connection.close()
+
+    def send_raw(self, data: bytes) -> None:
+        """Send bytes without any framing."""
+        self._connection.write(data)
+
+    def close(self) -> None:
+        """End the connection where it stands."""
+        self.is_over = True
+        self._connection.close()
+
+    def reset(self) -> None:
+        """End the connection with RST."""
+        self.is_over = True
+        self._connection.reset()

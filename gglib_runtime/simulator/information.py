@@ -1,0 +1,201 @@
+"""What the engine tells about itself: health, props, models, slots, metrics; and its tokeniser."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from gglib_runtime.simulator.engine import Engine
+from gglib_runtime.simulator.exchange import Exchange
+from gglib_runtime.simulator.generation import BUILD, ApiError, json_bytes
+from gglib_runtime.simulator.requests import read_object
+from gglib_runtime.simulator.text import VOCABULARY, chat_prompt, token_bytes, tokenize
+
+_TRAINED_CONTEXT = 131_072
+_TEMPLATE = (
+    "{%- for m in messages %}{{- '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' }}"
+    "{%- endfor %}{{- '<|im_start|>assistant\\n' }}"
+)
+DEFAULT_SETTINGS: dict[str, Any] = {
+    "seed": 4294967295,
+    "temperature": 0.8,
+    "top_k": 40,
+    "top_p": 0.95,
+    "min_p": 0.05,
+    "repeat_penalty": 1.0,
+    "max_tokens": -1,
+    "n_predict": -1,
+    "ignore_eos": False,
+    "stream": False,
+    "n_probs": 0,
+    "chat_format": "Content-only",
+    "reasoning_format": "none",
+    "samplers": ["top_k", "top_p", "min_p", "temperature"],
+    "timings_per_token": False,
+    "lora": [],
+}
+
+
+def health(engine: Engine, exchange: Exchange) -> None:
+    """GET /health."""
+    exchange.answer(200, b'{"status":"ok"}')
+
+
+def props(engine: Engine, exchange: Exchange) -> None:
+    """GET /props."""
+    arguments = engine.arguments
+    answer = {
+        "default_generation_settings": {
+            "params": DEFAULT_SETTINGS,
+            "n_ctx": arguments.slot_context,
+        },
+        "total_slots": arguments.slots,
+        "model_alias": engine.name,
+        "model_ftype": "simulated",
+        "model_path": arguments.model,
+        "modalities": {"vision": False, "video": False, "audio": False},
+        "endpoint_slots": arguments.shows_slots,
+        "endpoint_props": arguments.props,
+        "endpoint_metrics": arguments.metrics,
+        "ui": False,
+        "chat_template": _TEMPLATE,
+        "chat_template_caps": {"supports_system_role": True, "supports_tools": False},
+        "bos_token": "<s>",
+        "eos_token": "<|im_end|>",
+        "build_info": BUILD,
+        "is_sleeping": False,
+    }
+    exchange.answer(200, json_bytes(answer))
+
+
+def change_props(engine: Engine, exchange: Exchange) -> None:
+    """POST /props, which changes nothing."""
+    if not engine.arguments.props:
+        raise _unsupported("changing global properties", "--props")
+    exchange.answer(200, b'{"success":true}')
+
+
+def models(engine: Engine, exchange: Exchange) -> None:
+    """GET /v1/models."""
+    facts = {
+        "vocab_type": 1,
+        "n_vocab": VOCABULARY,
+        "n_ctx": engine.arguments.slot_context,
+        "n_ctx_train": _TRAINED_CONTEXT,
+        "n_embd": 64,
+        "n_params": 0,
+        "size": 0,
+        "ftype": "simulated",
+    }
+    entry = {
+        "id": engine.name,
+        "aliases": [engine.name],
+        "tags": [],
+        "object": "model",
+        "architecture": {"input_modalities": ["text"], "output_modalities": ["text"]},
+        "created": int(time.time()),
+        "owned_by": "llamacpp",
+        "meta": facts,
+    }
+    old = {"name": engine.name, "model": engine.name, "type": "model", "tags": [""]}
+    exchange.answer(200, json_bytes({"models": [old], "object": "list", "data": [entry]}))
+
+
+def slots(engine: Engine, exchange: Exchange) -> None:
+    """GET /slots."""
+    if not engine.arguments.shows_slots:
+        raise _unsupported("slots endpoint", "--slots")
+    if "fail_on_no_slot=1" in exchange.request.query and engine.slots.busy == engine.slots.count:
+        raise ApiError(503, "no slot available")
+    entries = [
+        {
+            "id": slot,
+            "n_ctx": engine.arguments.slot_context,
+            "speculative": False,
+            "is_processing": occupant is not None,
+        }
+        for slot, occupant in enumerate(engine.slots.occupants)
+    ]
+    exchange.answer(200, json_bytes(entries))
+
+
+def metrics(engine: Engine, exchange: Exchange) -> None:
+    """GET /metrics."""
+    if not engine.arguments.metrics:
+        raise _unsupported("metrics endpoint", "--metrics")
+    counters = {
+        "prompt_tokens_total": engine.prompt_tokens,
+        "prompt_tokens_cached_total": 0,
+        "prompt_seconds_total": engine.prompt_seconds,
+        "tokens_predicted_total": engine.predicted_tokens,
+        "tokens_predicted_seconds_total": engine.predicted_seconds,
+        "n_decode_total": engine.predicted_tokens,
+        "n_tokens_max": engine.longest,
+    }
+    gauges = {
+        "requests_processing": engine.slots.busy,
+        "requests_deferred": engine.slots.waiting,
+    }
+    lines = [
+        f"# HELP llamacpp:{name} {name}\n# TYPE llamacpp:{name} {kind}\nllamacpp:{name} {value:g}\n"
+        for kind, values in (("counter", counters), ("gauge", gauges))
+        for name, value in values.items()
+    ]
+    exchange.answer(
+        200,
+        "".join(lines).encode(),
+        content_type="text/plain; version=0.0.4",
+        extra=f"Process-Start-Time-Unix: {engine.started_at}\r\n",
+    )
+
+
+def lora_adapters(engine: Engine, exchange: Exchange) -> None:
+    """GET /lora-adapters."""
+    exchange.answer(200, b"[]")
+
+
+def tools(engine: Engine, exchange: Exchange) -> None:
+    """A feature that is never on."""
+    exchange.answer(
+        403, b'{"error":{"message":"this feature is disabled","type":"feature_disabled"}}'
+    )
+
+
+def tokenize_text(engine: Engine, exchange: Exchange) -> None:
+    """POST /tokenize."""
+    body = read_object(exchange)
+    tokens = tokenize(str(body.get("content", "")))
+    if not body.get("with_pieces"):
+        exchange.answer(200, json_bytes({"tokens": tokens}))
+        return
+    pieces = [{"id": token, "piece": _piece(token_bytes(token))} for token in tokens]
+    exchange.answer(200, json_bytes({"tokens": pieces}))
+
+
+def _piece(data: bytes) -> str | list[int]:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:  # llama-server shows a cut character as its bytes
+        return [*data]
+
+
+def detokenize(engine: Engine, exchange: Exchange) -> None:
+    """POST /detokenize."""
+    tokens = read_object(exchange).get("tokens", [])
+    try:
+        data = b"".join(map(token_bytes, tokens))
+    except (LookupError, AttributeError, TypeError) as error:
+        raise ApiError(500, f"vector::_M_range_check: no token {error}") from error
+    exchange.answer(200, json_bytes({"content": data.decode(errors="replace")}))
+
+
+def apply_template(engine: Engine, exchange: Exchange) -> None:
+    """POST /apply-template."""
+    body = read_object(exchange)
+    if "messages" not in body:
+        raise ApiError(400, "'messages' is required")
+    exchange.answer(200, json_bytes({"prompt": chat_prompt(body["messages"])}))
+
+
+def _unsupported(what: str, flag: str) -> ApiError:
+    return ApiError(501, f"This server does not support {what}. Start it with `{flag}`")
