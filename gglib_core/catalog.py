@@ -1,18 +1,20 @@
-"""The catalog's rules: an immutable snapshot that finds models by what clients call them.
+"""The catalog's rules: names, and an immutable snapshot that finds models by them.
 
-Not here: where models are stored, and how a snapshot comes to be replaced.
+Not here: where models are stored, and what makes a running server replace its snapshot.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
-from gglib_core.errors import InvalidModel
-from gglib_core.models import LaunchSpec, Model
+from gglib_core.errors import InvalidModel, NameTaken
+from gglib_core.models import LaunchSpec, Model, NewModel
 
 MAX_NAME_LENGTH = 200
+_CHANGED_IN_URLS = frozenset({"", ".", ".."})
 
 
 class CatalogSnapshot:
@@ -59,6 +61,80 @@ def _unambiguous_folds(names: Mapping[str, Model]) -> dict[str, Model]:
         if folds.setdefault(folded, model) is not model:
             ambiguous.add(folded)
     return {folded: model for folded, model in folds.items() if folded not in ambiguous}
+
+
+class InMemoryModelCatalog:
+    """A complete catalog without a database: holds a snapshot, and swaps it whole.
+
+    All methods belong to one event loop. Models are taken as they are, except that names and ids
+    must be unique among them.
+    """
+
+    def __init__(self, models: Iterable[Model] = ()) -> None:
+        self._listeners: list[Callable[[], None]] = []
+        self._snapshot = _consistent_snapshot(models, revision=1)
+
+    @property
+    def revision(self) -> int:
+        return self._snapshot.revision
+
+    @property
+    def snapshot(self) -> CatalogSnapshot:
+        """The catalog as it stands; it does not follow later changes."""
+        return self._snapshot
+
+    def list_models(self) -> Sequence[Model]:
+        return self._snapshot.list_models()
+
+    def resolve_model(self, name: str) -> Model | None:
+        return self._snapshot.resolve_model(name)
+
+    def resolve_for_launch(self, model_id: int) -> LaunchSpec | None:
+        return self._snapshot.resolve_for_launch(model_id)
+
+    def replace(self, models: Iterable[Model]) -> None:
+        """Swap all models at once, then call the listeners.
+
+        Raises NameTaken where two models share a name or an alias; nothing is changed then.
+        """
+        self._snapshot = _consistent_snapshot(models, revision=self.revision + 1)
+        for listener in tuple(self._listeners):
+            listener()
+
+    def add_listener(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call `listener` on the event loop after each swap; it must not fail or block.
+
+        Returns a function that removes it.
+        """
+        self._listeners.append(listener)
+
+        def remove() -> None:
+            if listener in self._listeners:
+                self._listeners.remove(listener)
+
+        return remove
+
+
+def _consistent_snapshot(models: Iterable[Model], *, revision: int) -> CatalogSnapshot:
+    owners: dict[str, Model] = {}
+    snapshot = CatalogSnapshot(models, revision=revision)
+    for model in snapshot.list_models():
+        for name in known_as(model):
+            owner = owners.setdefault(name, model)
+            if owner is not model:
+                raise NameTaken(name, owner.name)
+    return snapshot
+
+
+def known_as(model: NewModel) -> tuple[str, ...]:
+    """The exact names that find `model`: its name, then its aliases."""
+    return (model.name, *model.aliases)
+
+
+def catalog_entry(new: NewModel, *, model_id: int, created: int) -> Model:
+    """`new` with what the catalog adds to it."""
+    described = {field.name: getattr(new, field.name) for field in dataclasses.fields(NewModel)}
+    return Model(id=model_id, created=created, **described)
 
 
 def launch_spec(model: Model) -> LaunchSpec:
@@ -113,4 +189,8 @@ def check_name(name: str) -> str:
         raise InvalidModel(f"The name {name!r} has a comma, which llama-server splits aliases at.")
     if name.isascii() and name.isdigit():
         raise InvalidModel(f"The name {name!r} has digits only, so it would pass for a model id.")
+    if not _CHANGED_IN_URLS.isdisjoint(name.split("/")):
+        raise InvalidModel(
+            f"The name {name!r} would not survive in a URL: it has an empty, `.` or `..` part."
+        )
     return name

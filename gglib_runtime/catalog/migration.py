@@ -1,0 +1,107 @@
+"""Brings a database's tables up to date, once, however many processes start together.
+
+An empty database gets its tables at once; Alembic is imported only where an old one has to be
+changed. Not here: the migrations themselves, which stand in `migrations/`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+
+from gglib_core.errors import DatabaseError
+from gglib_runtime.catalog.database import altering, is_sqlite, reading
+from gglib_runtime.catalog.tables import metadata, revision
+
+HEAD = "0001"
+"""The newest migration. Asking Alembic for it would cost each start 130 ms."""
+
+WAIT_SECONDS = 60.0
+"""How long a second process waits for the first one's migration."""
+
+_version = sa.Table(  # as Alembic would make it
+    "alembic_version",
+    sa.MetaData(),
+    sa.Column("version_num", sa.String(32), nullable=False),
+    sa.PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
+
+
+def current(engine: Engine) -> str | None:
+    """The newest migration that the database has had; None for an empty one."""
+    with reading(engine) as connection:
+        return _current(connection)
+
+
+def upgrade(engine: Engine) -> None:
+    """Bring the tables up to `HEAD`, all the way or not at all; at once where they are.
+
+    May be called by several processes at the same time. Raises DatabaseError, also for a database
+    that a newer gglib has changed, or that is not gglib's.
+    """
+    if current(engine) == HEAD:
+        return
+    with altering(engine, busy_seconds=WAIT_SECONDS) as connection:
+        found = _current(connection)
+        if found is None:
+            _create(connection)
+        elif found != HEAD:
+            migrate(connection, found)
+
+
+def migrate(connection: Connection, found: str | None) -> None:
+    """Run every migration after `found` in the transaction of `connection`."""
+    from alembic import command
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    config.set_main_option("script_location", str(scripts_directory()).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if found is not None and found not in known:
+        raise DatabaseError(
+            f"The database was changed by a newer gglib: it has schema {found}, and this version "
+            f"knows up to {HEAD}. Install the newer gglib, or use another database."
+        )
+    command.upgrade(config, HEAD)
+    _check_references(connection)
+
+
+def scripts_directory(package: Path = Path(__file__).parents[1]) -> Path:
+    """Where the migrations stand: inside the installed package, or beside it in a checkout."""
+    inside, beside = package / "migrations", package.parent / "migrations"
+    for place in (inside, beside):
+        if (place / "env.py").is_file():
+            return place
+    raise DatabaseError(
+        f"The migrations are missing from {inside}: this gglib is not installed completely."
+    )
+
+
+def _current(connection: Connection) -> str | None:
+    if not connection.dialect.has_table(connection, _version.name):
+        return None
+    return connection.execute(sa.select(_version.c.version_num)).scalar()
+
+
+def _create(connection: Connection) -> None:
+    for table in metadata.sorted_tables:
+        if connection.dialect.has_table(connection, table.name):
+            raise DatabaseError(
+                f"The database has a table {table.name!r} that is not gglib's. Use another "
+                "database."
+            )
+    metadata.create_all(connection, checkfirst=False)
+    connection.execute(revision.insert().values(id=1, number=0))
+    _version.create(connection, checkfirst=True)
+    connection.execute(_version.insert().values(version_num=HEAD))
+
+
+def _check_references(connection: Connection) -> None:
+    """What `altering` switched off while tables were rebuilt."""
+    if is_sqlite(connection.engine):
+        broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
+        assert not broken, f"a migration lost what these rows refer to: {broken}"
