@@ -1,0 +1,147 @@
+"""What goes into the admission queue and what comes out of it.
+
+Not here: any decision. `Resident` and `Ticket` are written by the queue alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from gglib_core.errors import GglibError, LaunchFailed
+from gglib_core.models import Model
+
+_UNLIMITED = 1 << 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdmissionPolicy:
+    """The limits and durations of admission."""
+
+    max_resident: int = 1
+    """Models that may hold a place at the same time."""
+    quantum_seconds: float = 10.0
+    """How long a model may keep its place against a rival while it has work."""
+    linger_seconds: float = 0.025
+    """How long an idle model keeps its place for a client that has been coming back that fast."""
+    queue_limit: int = 1024
+    """Requests that may wait, for all models together."""
+    queue_seconds: float = 300.0
+    """How long a request may wait; 0 is without end."""
+    idle_seconds: float = 0.0
+    """When to unload a model that nobody uses and that sets no time of its own; 0 is never."""
+    backoff_seconds: float = 5.0
+    """How long a failed launch is remembered; doubled with each further failure."""
+    backoff_limit_seconds: float = 60.0
+    """The longest time for which a failed launch is remembered."""
+    assumed_load_seconds: float = 10.0
+    """What a load is taken to last until one has been seen."""
+
+
+class ResidentState(StrEnum):
+    """What a place's process is doing, as far as admission cares."""
+
+    STARTING = "starting"
+    READY = "ready"
+    STOPPING = "stopping"
+
+
+class StopReason(StrEnum):
+    """Why a model is stopped."""
+
+    SWAP = "swap"
+    RELAUNCH = "relaunch"
+    IDLE = "idle"
+    UNLOAD = "unload"
+    ABORT = "abort"
+
+
+@dataclass(slots=True, eq=False)
+class Resident:
+    """A model that holds a place. Written by the queue alone."""
+
+    model: Model
+    context: int
+    launched: float
+    state: ResidentState = ResidentState.STARTING
+    leases: int = 0
+    is_unloading: bool = False
+    changed: float = 0.0
+    """When `state` last changed; a turn begins when the state becomes ready."""
+    idle_since: float = 0.0
+    """When the last lease was released, or the model became ready."""
+    launched_as: Model = field(init=False)
+    """What the process was started with; `model` follows the catalog."""
+
+    def __post_init__(self) -> None:
+        self.launched_as = self.model
+
+    @property
+    def lease_limit(self) -> int:
+        return self.model.max_concurrent or _UNLIMITED
+
+    def serves(self, context: int) -> bool:
+        """Whether requests that need `context` tokens can be, or will soon be, sent here."""
+        return (
+            self.state is not ResidentState.STOPPING
+            and not self.is_unloading
+            and context <= self.context
+        )
+
+
+@dataclass(slots=True, eq=False)
+class Ticket:
+    """A request that waits, or waited."""
+
+    number: int
+    model: Model
+    context: int
+    arrived: float
+    handle: object = None
+    """Whatever the owner wants to find again in `Grant` and `Reject`."""
+    is_waiting: bool = True
+    granted: Resident | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """The request may go to the resident, and holds a lease on it."""
+
+    ticket: Ticket
+    resident: Resident
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """The request ends here."""
+
+    ticket: Ticket
+    error: GglibError
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """Start the resident's process; answer with `ready`, `failed` or `exited`."""
+
+    resident: Resident
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """End the resident's process, which nobody uses; answer with `exited`."""
+
+    resident: Resident
+    reason: StopReason
+
+
+Action = Grant | Reject | Launch | Stop
+
+
+@dataclass(slots=True)
+class Failure:
+    """A launch that failed, or a process that died; remembered per model."""
+
+    model: Model
+    error: LaunchFailed
+    count: int
+    until: float
