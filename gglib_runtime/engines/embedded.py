@@ -13,81 +13,104 @@ Runs by its path and imports nothing of gglib, so that it starts fast. Not here:
 
 from __future__ import annotations
 
-import argparse
 import ctypes
+import functools
 import importlib
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 FALLBACK_VARIABLE = "GGLIB_EMBEDDED_FALLBACK"
 """When set, the table is used though the native parser is there."""
 
+TESTED_VERSION = "2026.10.11549"
+"""The wheel whose parser is called: the symbol and the number below are no stable interface."""
 _PARSER_SYMBOL = "_Z19common_params_parseiPPcR13common_params13llama_examplePFviS0_E"
 _SERVER_EXAMPLE = 12
 """`LLAMA_EXAMPLE_SERVER`: the parser then takes the server's flags."""
+_LEFT_TO_SERVER = -1
+"""The number of slots before a flag sets it; llama-server then makes `_AUTO_PARALLEL`."""
 _AUTO_PARALLEL = 4
-"""Slots that llama-server makes when the number is left to it."""
 
 # The wheel has no complete type stubs: it and its objects are opaque here.
 Wheel = Any
 Parameters = Any
 
 
+class _Exit(Exception):
+    """End the process with `code`; a message goes to stderr where llama.cpp has not said it."""
+
+    def __init__(self, code: int, message: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+
+
 def main(arguments: Sequence[str]) -> int:
     """Serve until a signal; the return value is the exit code."""
-    # Until the model is loaded a signal ends the process at once, as it does llama-server; loading
+    # Until the model is loaded a signal ends the process at once, as it does llama-server: loading
     # holds the interpreter, so that a handler would wait for the end of it.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
     try:
-        xllamacpp: Any = importlib.import_module("xllamacpp")
+        server = _start(arguments)
+    except _Exit as end:
+        if message := str(end):
+            sys.stderr.write(f"{message}\n")
+        return end.code
+    _wait_for_signal()
+    _end(server)
+    return 0
+
+
+def _start(arguments: Sequence[str]) -> list[object]:
+    """Return the running server as the only item of a list, which alone refers to it."""
+    try:
+        wheel: Wheel = importlib.import_module("xllamacpp")
     except ImportError as error:
-        return _fail(f"the embedded engine cannot be loaded: {error}")
-    parameters = _parse(xllamacpp, arguments)
+        raise _Exit(1, f"error: the embedded engine cannot be loaded: {error}") from error
+    parameters = _parse(wheel, arguments)
     if not parameters.model.path:
-        return _fail("the embedded engine needs a model: give it with --model FILE")
+        raise _Exit(1, "error: the embedded engine needs a model: give it with --model FILE")
     _settle(parameters)
     try:
-        server = xllamacpp.Server(parameters)
-    except RuntimeError:
-        return _fail("exiting due to a failed start; the lines above say why")
-    return _serve_until_signal([server])
+        return [wheel.Server(parameters)]
+    except RuntimeError as error:
+        # The wheel's own words are the same for every cause; llama.cpp has logged the real one.
+        raise _Exit(1) from error
+    except Exception as error:
+        raise _Exit(1, f"error: the server did not start: {error!r}") from error
 
 
-def _parse(xllamacpp: Wheel, arguments: Sequence[str]) -> Parameters:
-    if FALLBACK_VARIABLE not in os.environ:
-        parameters = _parse_natively(xllamacpp, arguments)
+def _parse(wheel: Wheel, arguments: Sequence[str]) -> Parameters:
+    if FALLBACK_VARIABLE not in os.environ and wheel.__version__ == TESTED_VERSION:
+        parameters = _parse_natively(wheel, arguments)
         if parameters is not None:
             return parameters
-    return _parse_by_table(xllamacpp, arguments)
+    return _parse_by_table(wheel, arguments)
 
 
-def _parse_natively(xllamacpp: Wheel, arguments: Sequence[str]) -> Parameters | None:
+def _parse_natively(wheel: Wheel, arguments: Sequence[str]) -> Parameters | None:
     """Let llama.cpp fill in a CommonParams; None where this wheel does not lend itself to it."""
-    parse = _native_parser(xllamacpp)
-    if parse is None:
-        return None
-    parameters = xllamacpp.CommonParams()
+    parse = _native_parser(wheel)
+    parameters = wheel.CommonParams()
     address = id(parameters) + object.__basicsize__
-    if not _has_expected_layout(parameters, address):
+    if parse is None or not _has_expected_layout(parameters, address):
         return None
     argv = [b"llama-server", *map(os.fsencode, arguments)]
     vector = (ctypes.c_char_p * (len(argv) + 1))(*argv, None)
-    sys.stdout.flush()
     # Prints its own errors; --version and --help end the process.
     if not parse(len(argv), vector, address, _SERVER_EXAMPLE, None):
-        raise SystemExit(1)
+        raise _Exit(1)
     return parameters
 
 
-def _native_parser(xllamacpp: Wheel) -> Callable[..., bool] | None:
+def _native_parser(wheel: Wheel) -> Callable[..., bool] | None:
     try:
-        parse = getattr(ctypes.CDLL(xllamacpp.xllamacpp.__file__), _PARSER_SYMBOL)
+        parse = getattr(ctypes.CDLL(wheel.xllamacpp.__file__), _PARSER_SYMBOL)
     except (OSError, AttributeError):
         return None
     pointer = ctypes.c_void_p
@@ -97,72 +120,63 @@ def _native_parser(xllamacpp: Wheel) -> Callable[..., bool] | None:
 
 
 def _has_expected_layout(parameters: Parameters, address: int) -> bool:
-    """Whether the C++ structure begins right behind the object's header, as in the pinned wheel."""
+    """Whether the C++ structure begins right behind the object's header."""
     first = (ctypes.c_int32 * 4).from_address(address)
     known = [parameters.n_predict, parameters.n_ctx, parameters.n_batch, parameters.n_ubatch]
     return list(first) == known
 
 
-def _parse_by_table(xllamacpp: Wheel, arguments: Sequence[str]) -> Parameters:
-    """Set the public attributes of a CommonParams from the flags that gglib itself emits."""
-    parser = _table()
-    chosen = parser.parse_args(arguments)
-    if chosen.version:
-        sys.stderr.write(f"version: xllamacpp {xllamacpp.__version__}\n")
-        raise SystemExit(0)
-    parameters = xllamacpp.CommonParams()
-    parameters.model.path = chosen.model
-    parameters.model_alias = {name for name in chosen.alias.split(",") if name}
-    parameters.hostnames = chosen.host.split(",")
-    parameters.port = chosen.port
-    keys = chosen.api_key or os.environ.get("LLAMA_API_KEY", "")
-    parameters.api_keys = [key for key in keys.split(",") if key]
-    parameters.n_ctx = chosen.ctx_size
-    parameters.n_parallel = chosen.parallel
-    parameters.endpoint_metrics = chosen.metrics
-    parameters.endpoint_slots = chosen.slots
-    parameters.endpoint_props = chosen.props
-    parameters.ui = chosen.webui
-    parameters.warmup = chosen.warmup
-    parameters.embedding = chosen.embeddings or chosen.rerank
-    _set_pooling(xllamacpp, parameters, "rank" if chosen.rerank else chosen.pooling)
-    _set_given(parameters, chosen)
+def _parse_by_table(wheel: Wheel, arguments: Sequence[str]) -> Parameters:
+    """Set public attributes of a CommonParams, from the flags that gglib itself emits."""
+    parameters = wheel.CommonParams()
+    parameters.n_parallel = _LEFT_TO_SERVER
+    if keys := os.environ.get("LLAMA_API_KEY"):
+        parameters.api_keys = _names(keys)
+    remaining = iter(arguments)
+    for flag in remaining:
+        if flag == "--version":
+            raise _Exit(0, f"version: xllamacpp {wheel.__version__}")
+        if flag in _SWITCHES:
+            _assign(parameters, _SWITCHES[flag])
+        elif flag in _VALUES:
+            _assign(parameters, _read_value(flag, next(remaining, None)))
+        else:
+            raise _Exit(1, f"error: invalid argument: {flag}{_hint(wheel)}")
     return parameters
 
 
-def _table() -> argparse.ArgumentParser:
-    parser = _ArgumentParser(prog="llama-server", allow_abbrev=False)
-    add = parser.add_argument
-    switch = argparse.BooleanOptionalAction
-    add("--version", action="store_true")
-    add("-m", "--model", default="")
-    add("-a", "--alias", default="")
-    add("--host", default="127.0.0.1")
-    add("--port", type=int, default=8080)
-    add("--api-key", default="")
-    add("-c", "--ctx-size", type=int, default=0)
-    add("-np", "--parallel", type=int, default=-1)
-    add("-t", "--threads", type=int)
-    add("-ngl", "--gpu-layers", "--n-gpu-layers", type=_gpu_layers)
-    add("-b", "--batch-size", type=int)
-    add("-ub", "--ubatch-size", type=int)
-    add("-cram", "--cache-ram", type=int)
-    add("--mmproj")
-    add("--embeddings", "--embedding", action="store_true")
-    add("--rerank", "--reranking", action="store_true")
-    add("--pooling", choices=("none", "mean", "cls", "last", "rank"))
-    add("--metrics", action="store_true")
-    add("--props", action="store_true")
-    add("--slots", action=switch, default=True)
-    add("--webui", "--ui", action=switch, default=True)
-    add("--warmup", action=switch, default=True)
-    return parser
+def _read_value(flag: str, text: str | None) -> Mapping[str, object]:
+    attribute, convert = _VALUES[flag]
+    if text is None:
+        raise _Exit(1, f'error while handling argument "{flag}": expected value for argument')
+    try:
+        return {attribute: convert(text)}
+    except (ValueError, KeyError) as error:
+        raise _Exit(1, f'error while handling argument "{flag}": invalid value {text!r}') from error
 
 
-class _ArgumentParser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        # llama-server's exit code, and its word for it, by which a failed start is classified.
-        self.exit(1, f"error: invalid argument: {message}\n")
+def _hint(wheel: Wheel) -> str:
+    if wheel.__version__ == TESTED_VERSION:
+        return ""
+    return (
+        f" (xllamacpp {wheel.__version__} takes gglib's own flags only; for all of llama-server's "
+        f"install xllamacpp=={TESTED_VERSION})"
+    )
+
+
+def _assign(parameters: Parameters, values: Mapping[str, object]) -> None:
+    for path, value in values.items():
+        *parents, attribute = path.split(".")
+        owner = functools.reduce(getattr, parents, parameters)
+        setattr(owner, attribute, value)
+
+
+def _names(text: str) -> list[str]:
+    return [name for name in text.split(",") if name]
+
+
+def _alias(text: str) -> set[str]:
+    return set(_names(text))
 
 
 def _gpu_layers(text: str) -> int:
@@ -170,62 +184,79 @@ def _gpu_layers(text: str) -> int:
     return named[text] if text in named else int(text)
 
 
-def _set_pooling(xllamacpp: Wheel, parameters: Parameters, pooling: str | None) -> None:
-    if pooling:
-        name = f"LLAMA_POOLING_TYPE_{pooling.upper()}"
-        parameters.pooling_type = getattr(xllamacpp.llama_pooling_type, name)
+_POOLING = {"none": 0, "mean": 1, "cls": 2, "last": 3, "rank": 4}
 
+_SWITCHES: Mapping[str, Mapping[str, object]] = {
+    "--embeddings": {"embedding": True},
+    "--rerank": {"embedding": True, "pooling_type": _POOLING["rank"]},
+    "--metrics": {"endpoint_metrics": True},
+    "--props": {"endpoint_props": True},
+    "--slots": {"endpoint_slots": True},
+    "--no-slots": {"endpoint_slots": False},
+    "--no-webui": {"ui": False},
+    "--no-warmup": {"warmup": False},
+}
 
-def _set_given(parameters: Parameters, chosen: argparse.Namespace) -> None:
-    given = {
-        "n_gpu_layers": chosen.gpu_layers,
-        "n_batch": chosen.batch_size,
-        "n_ubatch": chosen.ubatch_size,
-        "cache_ram_mib": chosen.cache_ram,
-    }
-    for name, value in given.items():
-        if value is not None:
-            setattr(parameters, name, value)
-    if chosen.threads is not None:
-        parameters.cpuparams.n_threads = chosen.threads
-    if chosen.mmproj is not None:
-        parameters.mmproj.path = chosen.mmproj
+_VALUES: Mapping[str, tuple[str, Callable[[str], object]]] = {
+    "-m": ("model.path", str),
+    "--model": ("model.path", str),
+    "--mmproj": ("mmproj.path", str),
+    "--alias": ("model_alias", _alias),
+    "--host": ("hostnames", _names),
+    "--port": ("port", int),
+    "--api-key": ("api_keys", _names),
+    "-c": ("n_ctx", int),
+    "--ctx-size": ("n_ctx", int),
+    "-np": ("n_parallel", int),
+    "--parallel": ("n_parallel", int),
+    "-t": ("cpuparams.n_threads", int),
+    "--threads": ("cpuparams.n_threads", int),
+    "-ngl": ("n_gpu_layers", _gpu_layers),
+    "--n-gpu-layers": ("n_gpu_layers", _gpu_layers),
+    "-b": ("n_batch", int),
+    "--batch-size": ("n_batch", int),
+    "-ub": ("n_ubatch", int),
+    "--ubatch-size": ("n_ubatch", int),
+    "--pooling": ("pooling_type", _POOLING.__getitem__),
+    "--cache-ram": ("cache_ram_mib", int),
+}
 
 
 def _settle(parameters: Parameters) -> None:
     """Do what llama-server does between parsing and serving."""
     if parameters.embedding and parameters.n_batch > parameters.n_ubatch:
         parameters.n_batch = parameters.n_ubatch
-    if parameters.n_parallel < 0:
+    if parameters.n_parallel == _LEFT_TO_SERVER:
         parameters.n_parallel = _AUTO_PARALLEL
         parameters.kv_unified = True
 
 
-def _serve_until_signal(server: list[object]) -> int:
-    """Wait for a signal, then end the server, the only item of `server`."""
+def _wait_for_signal() -> None:
+    """Return at the first SIGTERM or SIGINT; from then on another one ends the process at once."""
     asked = threading.Event()
 
-    def stop(_signal: int, _frame: FrameType | None) -> None:
+    def stop(_number: int, _frame: FrameType | None) -> None:
         if asked.is_set():
             sys.stderr.write("Received second interrupt, terminating immediately.\n")
             sys.stderr.flush()
             os._exit(1)
         asked.set()
 
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
     asked.wait()
-    # The server's destructor waits for requests in flight: in a thread, so that this one goes on
-    # taking signals.
-    ending = threading.Thread(target=server.clear)
-    ending.start()
-    ending.join()
-    return 0
 
 
-def _fail(reason: str) -> int:
-    sys.stderr.write(f"error: {reason}\n")
-    return 1
+def _end(server: list[object]) -> None:
+    """Drop the server, whose destructor waits for its threads, while signals are still heard."""
+    ended = threading.Event()
+
+    def drop() -> None:
+        server.clear()
+        ended.set()
+
+    threading.Thread(target=drop).start()
+    ended.wait()
 
 
 if __name__ == "__main__":

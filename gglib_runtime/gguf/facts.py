@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from gglib_core.errors import GgufError
 from gglib_core.models import Capability, GgufFacts
-from gglib_runtime.gguf.header import CHAT_TEMPLATE_KEY, GgufHeader
+from gglib_runtime.gguf.header import GgufHeader
 from gglib_runtime.gguf.layout import FILE_TYPES, GUESSED_FILE_TYPE, POOLING_TYPES
+from gglib_runtime.gguf.metadata import CHAT_TEMPLATE_KEY
 
 MAX_TEXT_LENGTH = 200
 """Of a name or licence; the rest is cut off."""
@@ -35,9 +36,9 @@ _EMBEDDING_POOLING = ("mean", "cls", "last")
 
 def facts(header: GgufHeader) -> GgufFacts:
     """Translate the header; GgufError if it does not name an architecture."""
-    architecture = _short(header.text("general.architecture"))
-    if architecture is None:
-        raise GgufError(header.path, "does not say its architecture (general.architecture)")
+    architecture = header.text("general.architecture")
+    if not architecture or architecture != _short(architecture):
+        raise GgufError(header.path, "does not name an architecture that can be read")
     pooling = header.integer(f"{architecture}.pooling_type")
     return GgufFacts(
         architecture=architecture,
@@ -48,7 +49,7 @@ def facts(header: GgufHeader) -> GgufFacts:
         embedding_length=_size(header, f"{architecture}.embedding_length"),
         pooling=None if pooling is None else POOLING_TYPES.get(pooling),
         is_causal=_is_causal(header, architecture),
-        chat_template=_clean(header.text(CHAT_TEMPLATE_KEY)),
+        chat_template=_template(header),
         layers=_size(header, f"{architecture}.block_count"),
         licence=_short(header.text("general.license")),
     )
@@ -89,9 +90,12 @@ def _size(header: GgufHeader, key: str) -> int | None:
 
 
 def _short(text: str | None) -> str | None:
-    return _clean(text[: 4 * MAX_TEXT_LENGTH].strip()[:MAX_TEXT_LENGTH] if text else None)
+    """One line without control characters, which would reach terminals and logs."""
+    line = " ".join((text or "").split())[:MAX_TEXT_LENGTH]
+    return "".join(c if c.isprintable() else "\ufffd" for c in line) or None
 
 
-def _clean(text: str | None) -> str | None:
+def _template(header: GgufHeader) -> str | None:
+    template = header.text(CHAT_TEMPLATE_KEY)
     # PostgreSQL keeps no NUL in a text.
-    return text.replace("\0", "\ufffd") if text else None
+    return template.replace("\0", "\ufffd") if template else None

@@ -51,7 +51,8 @@ def write_atomically(path: Path, content: bytes) -> None:
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
-        Path(draft).chmod(0o644)
+            file.flush()
+            os.fsync(file.fileno())
         Path(draft).replace(path)
     except BaseException:
         Path(draft).unlink(missing_ok=True)
