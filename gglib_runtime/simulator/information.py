@@ -3,37 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from gglib_runtime.simulator.engine import Engine
 from gglib_runtime.simulator.exchange import Exchange
 from gglib_runtime.simulator.generation import BUILD, ApiError, json_bytes
 from gglib_runtime.simulator.requests import read_object
+from gglib_runtime.simulator.settings import DEFAULT_SETTINGS, TEMPLATE, TRAINED_CONTEXT
 from gglib_runtime.simulator.text import VOCABULARY, chat_prompt, token_bytes, tokenize
-
-_TRAINED_CONTEXT = 131_072
-_TEMPLATE = (
-    "{%- for m in messages %}{{- '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' }}"
-    "{%- endfor %}{{- '<|im_start|>assistant\\n' }}"
-)
-DEFAULT_SETTINGS: dict[str, Any] = {
-    "seed": 4294967295,
-    "temperature": 0.8,
-    "top_k": 40,
-    "top_p": 0.95,
-    "min_p": 0.05,
-    "repeat_penalty": 1.0,
-    "max_tokens": -1,
-    "n_predict": -1,
-    "ignore_eos": False,
-    "stream": False,
-    "n_probs": 0,
-    "chat_format": "Content-only",
-    "reasoning_format": "none",
-    "samplers": ["top_k", "top_p", "min_p", "temperature"],
-    "timings_per_token": False,
-    "lora": [],
-}
 
 
 def health(engine: Engine, exchange: Exchange) -> None:
@@ -58,7 +34,7 @@ def props(engine: Engine, exchange: Exchange) -> None:
         "endpoint_props": arguments.props,
         "endpoint_metrics": arguments.metrics,
         "ui": False,
-        "chat_template": _TEMPLATE,
+        "chat_template": TEMPLATE,
         "chat_template_caps": {"supports_system_role": True, "supports_tools": False},
         "bos_token": "<s>",
         "eos_token": "<|im_end|>",
@@ -81,7 +57,7 @@ def models(engine: Engine, exchange: Exchange) -> None:
         "vocab_type": 1,
         "n_vocab": VOCABULARY,
         "n_ctx": engine.arguments.slot_context,
-        "n_ctx_train": _TRAINED_CONTEXT,
+        "n_ctx_train": TRAINED_CONTEXT,
         "n_embd": 64,
         "n_params": 0,
         "size": 0,
@@ -114,6 +90,7 @@ def slots(engine: Engine, exchange: Exchange) -> None:
             "speculative": False,
             "is_processing": occupant is not None,
         }
+        | ({} if occupant is None else {"id_task": occupant.number})
         for slot, occupant in enumerate(engine.slots.occupants)
     ]
     exchange.answer(200, json_bytes(entries))

@@ -11,7 +11,12 @@ from gglib_runtime.simulator.behaviour import REQUEST_FIELD, BadBehaviour, chang
 from gglib_runtime.simulator.engine import Engine
 from gglib_runtime.simulator.exchange import Exchange
 from gglib_runtime.simulator.generation import ApiError, Dialect, Generation
-from gglib_runtime.simulator.text import answer_words, count_tokens
+from gglib_runtime.simulator.text import (
+    answer_words,
+    content_text,
+    count_tokens,
+    token_bytes_or_mark,
+)
 
 JsonObject = dict[str, Any]
 _decode = msgspec.json.Decoder().decode
@@ -65,15 +70,36 @@ def choice_count(engine: Engine, body: JsonObject) -> int:
     return count
 
 
+def several(value: Any) -> list[Any]:  # noqa: ANN401
+    """The inputs in `value`: a string or a list of tokens is one, any other list is several."""
+    if isinstance(value, list):
+        items = cast("list[Any]", value)
+        if any(not isinstance(item, int) for item in items):
+            return items
+    return [value]
+
+
+def prompt_text(prompt: Any) -> str:  # noqa: ANN401
+    """The text of an input: a string, an object's `content`, or some text for a list of tokens."""
+    if isinstance(prompt, str):
+        return prompt
+    if isinstance(prompt, dict):
+        return content_text(cast("JsonObject", prompt).get("content"))
+    return b"".join(map(token_bytes_or_mark, prompt)).decode(errors="replace")
+
+
 class Reading:
     """One inference request as it is read: counts it, and builds its generation."""
 
-    __slots__ = ("_body", "_engine", "_exchange", "_plan")
+    __slots__ = ("_body", "_engine", "_exchange", "_generates", "_plan")
 
-    def __init__(self, engine: Engine, exchange: Exchange, body: JsonObject) -> None:
-        if engine.arguments.is_encoder:
+    def __init__(
+        self, engine: Engine, exchange: Exchange, body: JsonObject, *, generates: bool = True
+    ) -> None:
+        if generates and engine.arguments.is_encoder:
             message = "the current context does not support logits computation. skipping"
             raise ApiError(500, message)
+        self._generates = generates
         self._engine = engine
         self._exchange = exchange
         self._body = body
@@ -107,7 +133,7 @@ class Reading:
             dialect,
             self._plan,
             self._engine.requests,
-            is_stream=self._body.get("stream") is True,
+            is_stream=self._generates and self._body.get("stream") is True,
         ).start()
 
 

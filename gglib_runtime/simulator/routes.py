@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gglib_runtime.simulator import inference, information
+from gglib_runtime.simulator import inference, information, vectors
 from gglib_runtime.simulator.engine import Route
 
 _GETS: dict[Route, tuple[str, ...]] = {
@@ -16,7 +16,20 @@ _GETS: dict[Route, tuple[str, ...]] = {
 }
 _POSTS: dict[Route, tuple[str, ...]] = {
     inference.chat: ("/v1/chat/completions", "/chat/completions"),
+    inference.count_chat_tokens: (
+        "/v1/chat/completions/input_tokens",
+        "/chat/completions/input_tokens",
+    ),
     inference.completions: ("/v1/completions",),
+    inference.native: ("/completion", "/completions"),
+    inference.infill: ("/infill",),
+    inference.responses: ("/v1/responses", "/responses"),
+    inference.count_response_tokens: ("/v1/responses/input_tokens", "/responses/input_tokens"),
+    inference.messages: ("/v1/messages",),
+    inference.count_message_tokens: ("/v1/messages/count_tokens",),
+    vectors.embeddings: ("/v1/embeddings",),
+    vectors.native_embeddings: ("/embedding", "/embeddings"),
+    vectors.rerank: ("/v1/rerank", "/rerank", "/v1/reranking", "/reranking"),
     information.change_props: ("/props",),
     information.tools: ("/tools", "/cors-proxy"),
     information.tokenize_text: ("/tokenize",),

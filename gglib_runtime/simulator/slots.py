@@ -12,6 +12,8 @@ from typing import Protocol
 class Occupant(Protocol):
     """A request that wants a slot."""
 
+    number: int
+
     def granted(self, slot: int) -> None:
         """The slot is the request's now, until it is released."""
         ...

@@ -36,6 +36,14 @@ def token_bytes(token: int) -> bytes:
     return token.to_bytes(size + 1)[1:]
 
 
+def token_bytes_or_mark(token: int) -> bytes:
+    """The bytes of `token`; for a foreign one, which has none, as many that name it."""
+    try:
+        return token_bytes(token)
+    except LookupError:
+        return b"%03d" % (token % 1000)
+
+
 def content_text(content: Any) -> str:  # noqa: ANN401
     """The text of a message's content: a string, or a list of parts."""
     if isinstance(content, str):
