@@ -22,8 +22,17 @@ from gglib_runtime.settings.kinds import DatabaseUrl
 from gglib_runtime.settings.schema import Settings, contradictions, declarations
 
 ENVIRONMENT_PREFIX = "GGLIB_"
-NOT_SETTINGS = frozenset({"GGLIB_API_KEY", "GGLIB_CONFIG", "GGLIB_DEBUG"})
-"""Variables that mean something to gglib without being settings."""
+NOT_SETTINGS = frozenset(
+    {
+        "GGLIB_API_KEY",
+        "GGLIB_CONFIG",
+        "GGLIB_DEBUG",
+        "GGLIB_EMBEDDED_FALLBACK",
+        "GGLIB_SIM",
+        "GGLIB_SIM_RECORD",
+    }
+)
+"""Variables that mean something to gglib or to its engines without being settings."""
 
 
 class Layer(StrEnum):

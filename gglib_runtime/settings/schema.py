@@ -138,7 +138,8 @@ class Settings:
         float,
         About(
             _DURATION,
-            "An answer that runs this long is cut when another model waits; 0 is no limit.",
+            "Time that an answer may take once its model is loaded, so that it cannot keep other "
+            "models waiting; 0 is no limit.",
         ),
     ] = 0.0
     stop_grace_seconds: Annotated[
@@ -227,7 +228,10 @@ class Settings:
         float, About(_DURATION, "Time that an engine may pause within an answer; 0 is no limit.")
     ] = 0.0
     request_timeout_seconds: Annotated[
-        float, About(_DURATION, "Time that a request may take in all; 0 is no limit.")
+        float,
+        About(
+            _DURATION, "Time that an answer may take once its request is complete; 0 is no limit."
+        ),
     ] = 0.0
 
     log_level: Annotated[

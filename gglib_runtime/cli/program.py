@@ -1,0 +1,68 @@
+"""The root command, and the edge where every error becomes one line and an exit code.
+
+Not here: what the sub-commands do.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import click
+
+from gglib_runtime.cli.failures import ExitCode, report
+from gglib_runtime.cli.lazy import LazyGroup
+from gglib_runtime.version import VERSION
+
+
+class Program(LazyGroup):
+    """A group whose `main` turns whatever happens into gglib's exit codes."""
+
+    def main(  # pyright: ignore[reportIncompatibleMethodOverride] -- it always ends the process
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = "gglib",
+        **extra: Any,  # noqa: ANN401 -- passed through
+    ) -> NoReturn:
+        try:
+            result: object = super().main(args, prog_name, standalone_mode=False, **extra)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            _abandon_stdout()
+            sys.exit(ExitCode.FAILURE)
+        except KeyboardInterrupt:
+            sys.exit(ExitCode.INTERRUPTED)
+        except Exception as error:
+            sys.exit(report(error))
+        sys.exit(result if isinstance(result, int) else ExitCode.OK)
+
+
+def _abandon_stdout() -> None:
+    # What is still buffered would fail again when the interpreter flushes it on its way out.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@click.command(
+    "gglib",
+    cls=Program,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    places={
+        "model": "models:model",
+        "status": "running:status",
+        "load": "running:load",
+        "unload": "running:unload",
+        "logs": "logs:logs",
+        "config": "configuration:config",
+        "db": "database:db",
+        "completion": "completion:completion",
+    },
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong command line or setting, 3 no server runs.",
+)
+@click.version_option(VERSION, prog_name="gglib", message="%(prog)s %(version)s")
+def program() -> None:
+    """One OpenAI- and Anthropic-compatible endpoint that runs and swaps llama.cpp models.
+
+    New here? Run `gglib up`.
+    """
