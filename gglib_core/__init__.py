@@ -2,3 +2,5 @@
 
 Imports the standard library alone, performs no I/O, and reads no clock.
 """
+
+__version__ = "0.1.0"

@@ -81,6 +81,8 @@ class ErrorAnswer:
     """Whether the client's connection cannot be used any further."""
     headers: tuple[tuple[str, str], ...] = ()
     """Headers beyond those that `answer_headers` derives."""
+    is_private: bool = False
+    """Whether the cause is kept from the client; who answers writes it to the log."""
     gglib: Mapping[str, object] = field(default_factory=dict[str, object])
     """Who speaks, and the facts of the error."""
 
@@ -146,6 +148,7 @@ def describe_error(error: BaseException) -> ErrorAnswer:
         param=error.param if isinstance(error, errors.RequestError) else None,
         retry_after_seconds=_retry_after_seconds(error, row),
         should_retry=row.should_retry,
+        is_private=row.is_private,
         gglib={"source": "gglib"} if row is BUG else dict(_facts(error, row)),
     )
 

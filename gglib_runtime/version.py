@@ -1,3 +1,5 @@
 """The version of this program, known without asking the package's metadata."""
 
-VERSION = "0.1.0"
+from gglib_core import __version__ as VERSION  # noqa: N812
+
+__all__ = ["VERSION"]

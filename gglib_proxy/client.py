@@ -1,0 +1,412 @@
+"""One client's connection: its requests in order, its answers, and its limits.
+
+What a request means and how it is answered is the exchange's affair.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from typing import TYPE_CHECKING, cast
+
+from gglib_core.errors import ShuttingDown
+from gglib_proxy.errors import (
+    Refusal,
+    answer_headers,
+    describe_error,
+    render_anthropic,
+    render_openai,
+)
+from gglib_proxy.exchange import Exchange
+from gglib_proxy.http1.heads import own_head
+from gglib_proxy.http1.requests import Request, RequestReader
+from gglib_proxy.routes import CONTROL, Dialect, Plane, find_route
+
+if TYPE_CHECKING:
+    from gglib_proxy.data_plane import DataPlane
+
+JSON = b"application/json"
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_LINGER_SECONDS = 2.0
+"""How long a refused client may go on sending before its connection is closed: closing at once
+would reset the connection, and the client might never read why."""
+
+
+class ClientConnection(asyncio.Protocol):
+    """The protocol of the public listener."""
+
+    __slots__ = (
+        "_charged_bytes",
+        "_exchange",
+        "_is_closing",
+        "_is_deaf",
+        "_owes_continue",
+        "_pending",
+        "_plane",
+        "_reader",
+        "_stalled_bytes",
+        "_stalled_since",
+        "_transport",
+        "deadline",
+        "is_writing_paused",
+    )
+
+    def __init__(self, plane: DataPlane) -> None:
+        limits = plane.limits
+        self._plane = plane
+        self._transport: asyncio.Transport | None = None
+        self._reader = RequestReader(
+            self,
+            max_header_bytes=limits.max_header_bytes,
+            max_header_count=limits.max_header_count,
+            max_body_bytes=limits.max_body_bytes,
+        )
+        self._pending: deque[Request | Refusal] = deque()
+        self._exchange: Exchange | None = None
+        self._is_closing = False
+        self._is_deaf = False  # what comes is discarded
+        self._owes_continue = False
+        self._charged_bytes = 0  # of an unfinished body
+        self._stalled_bytes = 0
+        self._stalled_since = math.inf
+        self.is_writing_paused = False
+        self.deadline = math.inf
+        """When the connection has to be closed, unless something happens."""
+
+    def __repr__(self) -> str:
+        return f"<ClientConnection {self._exchange or 'idle'} pending={len(self._pending)}>"
+
+    @property
+    def is_idle(self) -> bool:
+        return self._exchange is None and not self._pending and self._reader.is_between_requests
+
+    # Called by the event loop
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._plane.connections.add(self)
+        self._expect_by(self._plane.limits.header_timeout_seconds)
+        if self._plane.is_draining:
+            self._close()
+
+    def data_received(self, data: bytes) -> None:
+        if self._is_deaf:
+            return
+        was_between = self._reader.is_between_requests
+        try:
+            self._reader.feed(data)
+            self._charge_partial_body()
+        except Refusal as refusal:
+            self._refuse(refusal)
+        if self._exchange is None and not self._is_deaf:
+            self._await_rest(was_between=was_between)
+
+    def eof_received(self) -> bool:
+        self._is_closing = True
+        self._leave()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._leave()
+        self._is_deaf = self._is_closing = True
+        for request in self._pending:
+            if isinstance(request, Request):
+                self._plane.buffered_bytes -= len(request.body)
+        self._pending.clear()
+        self._plane.buffered_bytes -= self._charged_bytes
+        self._charged_bytes = 0
+        self._reader.close()
+        self._transport = None
+        self._plane.connections.discard(self)
+
+    def pause_writing(self) -> None:
+        self.is_writing_paused = True
+        if self._exchange is not None:
+            self._exchange.pause()
+
+    def resume_writing(self) -> None:
+        self.is_writing_paused = False
+        if self._exchange is not None:
+            self._exchange.resume()
+        else:
+            self._next()
+
+    def _leave(self) -> None:
+        """The client has gone, whatever it may still be waiting for."""
+        if self._exchange is not None:
+            self._exchange.cancel()
+
+    # Called by the reader
+
+    def head_received(self, request: Request) -> None:
+        plane = self._plane
+        if plane.buffered_bytes + (request.content_length or 0) > plane.limits.max_buffered_bytes:
+            raise self._overloaded()
+        if request.expects_continue:
+            if self._exchange is None and not self._pending:
+                self.write([_CONTINUE])
+            else:
+                self._owes_continue = True
+
+    def request_received(self, request: Request) -> None:
+        self._plane.buffered_bytes += len(request.body) - self._charged_bytes
+        self._charged_bytes = 0
+        self._owes_continue = False
+        self._pending.append(request)
+        if len(self._pending) > self._plane.limits.max_pipelined_requests:
+            self._overflow()
+        elif self._exchange is None:
+            self._next()
+
+    def _overflow(self) -> None:
+        """Too many requests at once: those taken are answered, the rest must be sent again."""
+        surplus = self._pending.pop()
+        assert isinstance(surplus, Request)
+        self._plane.buffered_bytes -= len(surplus.body)
+        last = self._pending[-1]
+        assert isinstance(last, Request)
+        last.keep_alive = False
+        self._is_deaf = True
+        self._reader.close()
+
+    def _charge_partial_body(self) -> None:
+        partial = self._reader.partial_body_bytes
+        if partial == self._charged_bytes:
+            return
+        plane = self._plane
+        plane.buffered_bytes += partial - self._charged_bytes
+        self._charged_bytes = partial
+        if plane.buffered_bytes > plane.limits.max_buffered_bytes:
+            raise self._overloaded()
+
+    def _overloaded(self) -> Refusal:
+        return Refusal(
+            503,
+            "overloaded",
+            "gglib holds as many bytes of requests as it may; try again later.",
+            retry_after_seconds=5,
+        )
+
+    # Requests, one after the other
+
+    def _next(self) -> None:
+        """Answer what waits, as far as it can be answered now."""
+        while self._pending and self._exchange is None and not self._is_closing:
+            if self.is_writing_paused:
+                return
+            waiting = self._pending.popleft()
+            if isinstance(waiting, Refusal):
+                self.answer_error(waiting, Dialect.OPENAI, None)
+            else:
+                self._begin(waiting)
+
+    def _begin(self, request: Request) -> None:
+        plane = self._plane
+        self.deadline = math.inf
+        route = CONTROL if request.method == "OPTIONS" else find_route(request.path)
+        if route.methods and request.method not in route.methods:
+            self._answer_now(request, self._wrong_method(request, route.methods), route.dialect)
+        elif route.plane is Plane.LOCAL:
+            self._release_body(request)
+            self._answer(request, 200, plane.local_answer(route))
+        elif len(plane.exchanges) >= plane.limits.max_concurrent_requests:
+            refusal = Refusal(
+                503,
+                "overloaded",
+                f"gglib serves {len(plane.exchanges)} requests already; try again later.",
+                close=False,
+                retry_after_seconds=1,
+            )
+            self._answer_now(request, refusal, route.dialect)
+        else:
+            self._exchange = plane.start_exchange(self, request, route)
+
+    def _wrong_method(self, request: Request, methods: tuple[str, ...]) -> Refusal:
+        allowed = ", ".join(methods)
+        path = request.path.decode("latin-1")
+        return Refusal(
+            405,
+            "method_not_allowed",
+            f"{path} takes {allowed}, not {request.method}.",
+            close=False,
+            headers=(("allow", allowed),),
+        )
+
+    def _answer_now(self, request: Request, refusal: Refusal, dialect: Dialect) -> None:
+        self._release_body(request)
+        self.answer_error(refusal, dialect, request)
+        self._settle_after(request.keep_alive and not refusal.close)
+
+    def _release_body(self, request: Request) -> None:
+        self._plane.buffered_bytes -= len(request.body)
+        request.body = b""
+
+    def exchange_ended(self, exchange: Exchange) -> None:
+        """The exchange has written all it will."""
+        self._exchange = None
+        self._settle_after(exchange.request.keep_alive and not exchange.ends_with_close)
+
+    def _settle_after(self, keep_alive: bool) -> None:
+        if self._is_closing:
+            return
+        if not keep_alive or (self._plane.is_draining and not self._pending):
+            self._close()
+            return
+        if self._owes_continue and not self._pending:
+            self._owes_continue = False
+            self.write([_CONTINUE])
+        if self._pending:
+            if self._exchange is None:
+                self._next()
+        elif self._reader.is_between_requests:
+            self._expect_by(self._plane.limits.keepalive_timeout_seconds)
+        else:
+            self._await_rest(was_between=True)
+
+    def _await_rest(self, *, was_between: bool) -> None:
+        """Part of a request has come: a head has one deadline, a body one since its last byte."""
+        limits = self._plane.limits
+        if self._reader.is_between_requests:
+            return
+        if not self._reader.is_in_head:
+            self._expect_by(limits.body_timeout_seconds)
+        elif was_between:
+            self._expect_by(limits.header_timeout_seconds)
+
+    def _expect_by(self, seconds: float) -> None:
+        self.deadline = self._plane.now() + seconds if seconds else math.inf
+
+    def stays_open_after(self, exchange: Exchange) -> bool:
+        """Whether the connection can take another request after this one."""
+        return exchange.request.keep_alive and not self._plane.is_draining
+
+    def control_head_lines(self, request: Request) -> bytes:
+        """The header lines that tell the control plane who asks."""
+        assert self._transport is not None
+        peer = self._transport.get_extra_info("peername")
+        address = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) and len(peer) > 1 else "local"  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+        host = request.header(b"host") or b"localhost"
+        return b"host: %b\r\nx-gglib-peer: %b\r\n" % (host, address.encode())
+
+    # Writing
+
+    def write(self, parts: list[bytes]) -> None:
+        if self._transport is not None and not self._is_closing:
+            self._transport.write(parts[0] if len(parts) == 1 else b"".join(parts))
+
+    def _answer(self, request: Request, status: int, body: bytes) -> None:
+        keep_alive = request.keep_alive and not self._plane.is_draining
+        head = own_head(status, JSON, len(body), keep_alive=keep_alive, is_http10=request.is_http10)
+        self.write([head] if request.method == "HEAD" else [head, body])
+        self._settle_after(keep_alive)
+
+    def answer_error(self, error: BaseException, dialect: Dialect, request: Request | None) -> None:
+        """Send a whole error answer; without a request the connection cannot go on."""
+        answer = describe_error(error)
+        render = render_anthropic if dialect is Dialect.ANTHROPIC else render_openai
+        body = render(answer)
+        keep_alive = (
+            request is not None
+            and request.keep_alive
+            and not answer.close
+            and not isinstance(error, ShuttingDown)
+            and not self._plane.is_draining
+        )
+        added = "".join(f"{name}: {value}\r\n" for name, value in answer_headers(answer))
+        head = own_head(
+            answer.status,
+            JSON,
+            len(body),
+            keep_alive=keep_alive,
+            is_http10=request is not None and request.is_http10,
+            added=added.encode("latin-1", "replace"),
+        )
+        is_head = request is not None and request.method == "HEAD"
+        self.write([head] if is_head else [head, body])
+        if request is None:
+            self._linger()
+        elif not keep_alive:
+            request.keep_alive = False
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Nothing more can be read; what came before is answered first."""
+        self._is_deaf = True
+        self._plane.buffered_bytes -= self._charged_bytes
+        self._charged_bytes = 0
+        self._reader.close()
+        self._pending.append(refusal)
+        if self._exchange is None:
+            self._next()
+
+    def _linger(self) -> None:
+        """End our side, discard what still comes for a while, then close."""
+        self._is_deaf = self._is_closing = True
+        self.deadline = self._plane.now() + _LINGER_SECONDS
+        if self._transport is not None and self._transport.can_write_eof():
+            self._transport.write_eof()
+
+    def _close(self) -> None:
+        self._is_closing = True
+        if self._transport is not None:
+            self._transport.close()
+
+    def cut(self, *, is_abrupt: bool) -> None:
+        """End the connection inside an answer, so that the client cannot take it for whole."""
+        self._is_closing = True
+        if self._transport is None:
+            return
+        if is_abrupt:
+            self._transport.abort()
+        else:
+            self._transport.close()
+
+    # Called by the sweep
+
+    def sweep(self, now: float) -> None:
+        """Close the connection if it is overdue, or if its client takes nothing."""
+        if now >= self.deadline:
+            self._expire()
+        transport = self._transport
+        if transport is None:
+            return
+        waiting = transport.get_write_buffer_size()
+        if not waiting:
+            self._stalled_since = math.inf
+        elif self._stalled_since == math.inf or waiting < self._stalled_bytes:
+            self._stalled_since = now
+        elif _is_over(now, self._stalled_since, self._plane.limits.slow_reader_seconds):
+            transport.abort()
+        self._stalled_bytes = waiting
+
+    def _expire(self) -> None:
+        self.deadline = math.inf
+        if self._is_closing:
+            if self._transport is not None:
+                self._transport.abort()
+        elif self._reader.is_between_requests:
+            self._close()
+        else:
+            self._refuse(Refusal(408, "request_timeout", "The request did not arrive in time."))
+
+    def shift(self, seconds: float) -> None:
+        """Time passed in which nothing could happen: move all stamps."""
+        self.deadline += seconds
+        self._stalled_since += seconds
+
+    def drain(self) -> None:
+        """Gglib is going away: close now, or after the answer that is under way."""
+        if self.is_idle and not self._is_closing:
+            self._close()
+
+    def close_after_writing(self) -> None:
+        if not self._is_closing:
+            self._close()
+
+    def close_now(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+
+def _is_over(now: float, since: float, limit: float) -> bool:
+    return bool(limit) and now - since >= limit

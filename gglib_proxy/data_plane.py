@@ -1,0 +1,152 @@
+"""What all connections of the data plane share: ports, limits, the pool, and the sweep.
+
+Deadlines are stamps on connections and exchanges; one sweep enforces them all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from gglib_core.errors import GglibError, UpstreamUnreachable
+from gglib_core.models import ModelState, Target
+from gglib_core.ports import ModelCatalog, ModelRuntime
+from gglib_proxy.client import ClientConnection
+from gglib_proxy.exchange import Exchange
+from gglib_proxy.http1.requests import Request
+from gglib_proxy.limits import Limits
+from gglib_proxy.members import Members
+from gglib_proxy.routes import Route
+from gglib_proxy.upstream import Origin, UpstreamPool
+
+logger = logging.getLogger(__name__)
+
+SWEEP_SECONDS = 0.25
+_SUSPENDED_SECONDS = 2.0
+"""A sweep that comes this late was suspended with the process, and so was every deadline."""
+_CONTROL_START_SECONDS = 30.0
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class DataPlane:
+    """The shared state. Belongs to one event loop."""
+
+    loop: asyncio.AbstractEventLoop
+    limits: Limits
+    catalog: ModelCatalog
+    runtime: ModelRuntime
+    default_ctx: int
+    default_model: str | None
+    local_answer: Callable[[Route], bytes]
+    pool: UpstreamPool
+    is_draining: bool = False
+    buffered_bytes: int = 0
+    connections: Members[ClientConnection] = field(default_factory=Members[ClientConnection])
+    exchanges: Members[Exchange] = field(default_factory=Members[Exchange])
+    _origins: dict[str, Origin] = field(default_factory=dict[str, Origin])
+    _control: asyncio.Future[Origin] | None = None
+
+    def now(self) -> float:
+        return self.loop.time()
+
+    # Exchanges
+
+    def start_exchange(self, client: ClientConnection, request: Request, route: Route) -> Exchange:
+        exchange = Exchange(self, client, request, route)
+        self.exchanges.add(exchange)
+        exchange.task = self.loop.create_task(exchange.run())
+        return exchange
+
+    def waiting_state(self, model_name: str | None) -> str:
+        """What a request that waits for the model waits for, in one word."""
+        for running in self.runtime.current():
+            if running.name == model_name and running.state is ModelState.LOADING:
+                return "loading"
+        return "queued"
+
+    # Origins
+
+    def origin_of(self, target: Target) -> Origin:
+        origin = self._origins.get(target.launch_id)
+        if origin is None:
+            lines = (
+                f"host: {target.host}:{target.port}\r\nauthorization: Bearer {target.api_key}\r\n"
+            )
+            origin = self._origins[target.launch_id] = Origin(
+                key=target.launch_id,
+                name=target.model_name,
+                host=target.host,
+                port=target.port,
+                head_lines=lines.encode("latin-1"),
+            )
+        return origin
+
+    def forget_target(self, target: Target) -> None:
+        """The target is about to stop: close our idle connections to it."""
+        self._origins.pop(target.launch_id, None)
+        self.pool.discard(target.launch_id)
+
+    def _control_future(self) -> asyncio.Future[Origin]:
+        if self._control is None:
+            self._control = self.loop.create_future()
+        return self._control
+
+    def control_started(self, socket_path: str) -> None:
+        """The control plane takes requests from now on."""
+        origin = Origin(key="control", name="the control plane", socket_path=socket_path)
+        if not self._control_future().done():
+            self._control_future().set_result(origin)
+
+    async def control_origin(self) -> Origin:
+        """Where the control plane is; waits while it starts."""
+        try:
+            async with asyncio.timeout(_CONTROL_START_SECONDS):
+                return await asyncio.shield(self._control_future())
+        except TimeoutError as error:
+            raise UpstreamUnreachable("the control plane", "it has not started") from error
+
+    # Time
+
+    async def sweep_for_ever(self) -> None:
+        last = self.now()
+        beat = 0
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            now = self.now()
+            if now - last > _SUSPENDED_SECONDS + SWEEP_SECONDS:
+                self._shift(now - last)
+            last = now
+            beat += 1
+            self._sweep(now, is_full=beat % 4 == 0)
+
+    def _sweep(self, now: float, *, is_full: bool) -> None:
+        for exchange in self.exchanges:
+            exchange.sweep(now)
+        if is_full:
+            self.pool.expire(now)
+            for connection in self.connections:
+                connection.sweep(now)
+
+    def _shift(self, seconds: float) -> None:
+        logger.warning("the process was suspended for %.0f s; all deadlines are moved", seconds)
+        for exchange in self.exchanges:
+            exchange.shift(seconds)
+        for connection in self.connections:
+            connection.shift(seconds)
+
+    # The end
+
+    def drain(self) -> None:
+        """Take no more requests: idle connections are closed, others after their answer."""
+        self.is_draining = True
+        for connection in self.connections:
+            connection.drain()
+
+    async def cancel_exchanges(self, cause: GglibError) -> None:
+        """End all that is under way; clients are told why as far as they can be."""
+        tasks = [exchange.task for exchange in self.exchanges if exchange.task is not None]
+        for exchange in self.exchanges:
+            exchange.cancel(cause)
+        await asyncio.gather(*tasks, return_exceptions=True)

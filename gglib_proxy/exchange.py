@@ -1,0 +1,370 @@
+"""One request and its answer: from the gate, through admission, to the last byte relayed.
+
+The exchange's task owns the lease and the upstream connection; its end releases both, on every
+path. The bytes of the answer do not pass through the task: the upstream connection hands them to
+`response_received`, which writes them to the client at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from typing import TYPE_CHECKING
+
+from gglib_core.errors import GglibError, UpstreamError, UpstreamLost, UpstreamTimeout
+from gglib_core.ports import Lease
+from gglib_proxy.errors import (
+    Refusal,
+    describe_error,
+    render_sse_anthropic,
+    render_sse_openai,
+)
+from gglib_proxy.event_stream import EventBorder, comment
+from gglib_proxy.gate import pass_gate
+from gglib_proxy.http1.heads import (
+    LAST_CHUNK,
+    NOT_SENT_TO_ENGINES,
+    NOT_SENT_UPSTREAM,
+    chunk,
+    request_head,
+    response_head,
+    stream_head,
+)
+from gglib_proxy.http1.requests import Request
+from gglib_proxy.http1.responses import Framing, ResponseHead, ResponseReader
+from gglib_proxy.routes import Dialect, Plane, Route
+from gglib_proxy.upstream import Origin, UpstreamConnection
+
+if TYPE_CHECKING:
+    from gglib_proxy.client import ClientConnection
+    from gglib_proxy.data_plane import DataPlane
+
+logger = logging.getLogger(__name__)
+
+_MAX_FOLDED_BYTES = 64 * 1024
+"""Of an upstream's error body that has to become one event of a stream."""
+
+
+class Exchange:
+    """The life of one request."""
+
+    __slots__ = (
+        "_border",
+        "_cause",
+        "_comment_at",
+        "_done",
+        "_folded",
+        "_framing",
+        "_head",
+        "_held_bytes",
+        "_is_head_sent",
+        "_is_running",
+        "_last_byte",
+        "_lease",
+        "_plane",
+        "_sent",
+        "_started",
+        "_upstream",
+        "client",
+        "is_stream",
+        "model_name",
+        "request",
+        "route",
+        "task",
+    )
+
+    def __init__(
+        self, plane: DataPlane, client: ClientConnection, request: Request, route: Route
+    ) -> None:
+        self._plane = plane
+        self.client = client
+        self.request = request
+        self.route = route
+        self.task: asyncio.Task[None] | None = None
+        self.model_name: str | None = None
+        self.is_stream = False
+        self._lease: Lease | None = None
+        self._upstream: UpstreamConnection | None = None
+        self._done: asyncio.Future[None] | None = None
+        self._cause: GglibError | None = None
+        self._head: ResponseHead | None = None
+        self._is_head_sent = False
+        self._is_running = False
+        self._framing = Framing.NONE
+        self._border: EventBorder | None = None
+        self._folded: list[bytes] | None = None
+        self._held_bytes = len(request.body)
+        self._started = plane.now()
+        self._comment_at = math.inf
+        self._sent = 0.0
+        self._last_byte = 0.0
+
+    def __repr__(self) -> str:
+        phase = "queued" if self._lease is None else "sent" if self._head is None else "answering"
+        return f"<Exchange {self.request.method} {self.route.path} {self.model_name} {phase}>"
+
+    # The task
+
+    async def run(self) -> None:
+        """Answer the request; never raises but when cancelled from outside."""
+        self._is_running = True
+        try:
+            if self.route.plane is Plane.CONTROL:
+                await self._ask_control()
+            else:
+                await self._ask_engine()
+        except asyncio.CancelledError:
+            if self._cause is None:
+                raise
+            self._fail(self._cause)
+        except (GglibError, Refusal) as error:
+            self._fail(error)
+        except Exception as error:
+            logger.exception("a bug in gglib failed %r", self)
+            self._fail(error)
+        finally:
+            self._end()
+
+    async def _ask_engine(self) -> None:
+        plane = self._plane
+        passage = pass_gate(plane, self.request, self.route)
+        self.model_name = passage.model.name
+        if passage.is_stream:
+            self.is_stream = True
+            self._comment_at = self._started + plane.limits.stream_grace_seconds
+        lease = await plane.runtime.admit(
+            passage.model, context=passage.context, may_load=passage.may_load
+        )
+        self._lease = lease
+        origin = plane.origin_of(lease.target)
+        head = request_head(
+            self.request, passage.target, origin.head_lines, dropped=NOT_SENT_TO_ENGINES
+        )
+        await self._relay(origin, head, may_reuse=True)
+
+    async def _ask_control(self) -> None:
+        origin = await self._plane.control_origin()
+        head = request_head(
+            self.request,
+            self.request.target,
+            self.client.control_head_lines(self.request),
+            dropped=NOT_SENT_UPSTREAM,
+        )
+        await self._relay(origin, head, may_reuse=self.request.method in ("GET", "HEAD"))
+
+    async def _relay(self, origin: Origin, head: bytes, *, may_reuse: bool) -> None:
+        """Send the request and wait for the end of its answer.
+
+        A connection that had idled may be closed as we write. Then, when nothing of an answer has
+        come and the same process still runs, the request is sent once more on a new connection.
+        """
+        upstream = self._plane.pool.take(origin.key) if may_reuse else None
+        if upstream is not None:
+            try:
+                await self._send(upstream, head)
+            except UpstreamLost:
+                if upstream.reader.is_started or not self._is_origin_live():
+                    raise
+            else:
+                return
+        await self._send(await self._plane.pool.connect(origin), head)
+
+    def _is_origin_live(self) -> bool:
+        return self._lease is None or self._lease.is_live
+
+    async def _send(self, upstream: UpstreamConnection, head: bytes) -> None:
+        self._upstream = upstream
+        self._done = self._plane.loop.create_future()
+        self._sent = self._plane.now()
+        upstream.send(self, head, self.request.body, is_head_request=self.request.method == "HEAD")
+        await self._done
+        self._upstream = None
+
+    def _end(self) -> None:
+        """Release what the exchange holds; the lease not before its connection is closed."""
+        lease, self._lease = self._lease, None
+        upstream, self._upstream = self._upstream, None
+        if upstream is not None:
+            upstream.abort(None if lease is None else lease.release)
+        elif lease is not None:
+            lease.release()
+        self._drop_body()
+        self._plane.exchanges.discard(self)
+        self.client.exchange_ended(self)
+
+    def _drop_body(self) -> None:
+        self._plane.buffered_bytes -= self._held_bytes
+        self._held_bytes = 0
+        self.request.body = b""
+
+    def cancel(self, cause: GglibError | None = None) -> None:
+        """End the exchange: the client is told of `cause`, or has gone where there is none."""
+        if self.task is None or self.task.done():
+            return
+        self._cause = cause
+        self.task.cancel()
+        if not self._is_running:  # then the task ends without having begun
+            self._is_running = True
+            if cause is not None:
+                self._fail(cause)
+            self._end()
+
+    # What the upstream sends
+
+    def response_received(self, reader: ResponseReader) -> None:
+        out: list[bytes] = []
+        if self._head is None and reader.head is not None:
+            self._begin(reader.head, out)
+        self._last_byte = self._plane.now()
+        if self._folded is not None:
+            self._fold(reader, out)
+        else:
+            if reader.chunks:
+                if self._border is not None:
+                    self._border.feed(reader.chunks[-1])
+                out += chunk(reader.chunks) if self._framing is Framing.CHUNKED else reader.chunks
+            if reader.is_complete and self._framing is Framing.CHUNKED:
+                out.append(LAST_CHUNK)
+        if out:
+            self.client.write(out)
+        if reader.is_complete and self._done is not None and not self._done.done():
+            self._done.set_result(None)
+
+    def upstream_failed(self, error: UpstreamError) -> None:
+        if self._done is not None and not self._done.done():
+            self._done.set_exception(error)
+
+    def _begin(self, head: ResponseHead, out: list[bytes]) -> None:
+        self._head = head
+        self._comment_at = math.inf
+        self._drop_body()
+        if self._is_head_sent:
+            if head.status != 200 or not head.is_event_stream:
+                self._folded = []
+            return
+        self._is_head_sent = True
+        self._framing = self._client_framing(head)
+        if head.is_event_stream:
+            self._border = EventBorder()
+        keep_alive = self.client.stays_open_after(self)
+        out.append(
+            response_head(
+                head,
+                framing=self._framing,
+                keep_alive=keep_alive,
+                is_http10=self.request.is_http10,
+            )
+        )
+
+    def _client_framing(self, head: ResponseHead) -> Framing:
+        if self.request.method == "HEAD" or head.framing in (Framing.NONE, Framing.LENGTH):
+            return Framing.NONE if self.request.method == "HEAD" else head.framing
+        return Framing.CLOSE if self.request.is_http10 else Framing.CHUNKED
+
+    def _fold(self, reader: ResponseReader, out: list[bytes]) -> None:
+        """Turn an answer that is no stream into the one error event that the client can read."""
+        assert self._folded is not None
+        assert self._head is not None
+        self._folded += reader.chunks
+        if sum(map(len, self._folded)) > _MAX_FOLDED_BYTES:
+            self._folded = [b"".join(self._folded)[:_MAX_FOLDED_BYTES]]
+        if not reader.is_complete:
+            return
+        body = b" ".join(b"".join(self._folded).split())
+        prefix = b"event: error\n" if self.route.dialect is Dialect.ANTHROPIC else b""
+        event = b"%bdata: %b\n\n" % (prefix, body)
+        out += chunk([event]) if self._framing is Framing.CHUNKED else [event]
+        if self._framing is Framing.CHUNKED:
+            out.append(LAST_CHUNK)
+
+    # Before the upstream sends
+
+    def sweep(self, now: float) -> None:
+        """Send a comment if one is due; end the exchange if a limit is passed."""
+        if now >= self._comment_at:
+            self._send_comment(now)
+        if error := self._overdue(now):
+            self._comment_at = math.inf
+            self.cancel(error)
+
+    def _send_comment(self, now: float) -> None:
+        self._comment_at = now + self._plane.limits.comment_interval_seconds
+        out: list[bytes] = []
+        if not self._is_head_sent:
+            self._is_head_sent = True
+            self._framing = Framing.CLOSE if self.request.is_http10 else Framing.CHUNKED
+            self._border = EventBorder()
+            keep_alive = self.client.stays_open_after(self)
+            out.append(stream_head(keep_alive=keep_alive, is_http10=self.request.is_http10))
+        text = comment(self._progress())
+        out += chunk([text]) if self._framing is Framing.CHUNKED else [text]
+        self.client.write(out)
+
+    def _progress(self) -> str:
+        if self._lease is not None:
+            return f"processing {self.model_name}"
+        return f"{self._plane.waiting_state(self.model_name)} {self.model_name}"
+
+    def _overdue(self, now: float) -> UpstreamTimeout | None:
+        limits = self._plane.limits
+        name = self.model_name or "the control plane"
+        if _is_over(now, self._started, limits.request_timeout_seconds):
+            return UpstreamTimeout(name, "no complete answer", limits.request_timeout_seconds)
+        if self._upstream is None:
+            return None
+        if _is_over(now, self._sent, limits.max_answer_seconds):
+            return UpstreamTimeout(name, "no complete answer", limits.max_answer_seconds)
+        if self._head is None:
+            if _is_over(now, self._sent, limits.first_byte_timeout_seconds):
+                return UpstreamTimeout(name, "nothing", limits.first_byte_timeout_seconds)
+        elif not self.client.is_writing_paused and _is_over(
+            now, self._last_byte, limits.chunk_timeout_seconds
+        ):
+            return UpstreamTimeout(name, "nothing more", limits.chunk_timeout_seconds)
+        return None
+
+    def shift(self, seconds: float) -> None:
+        """Time passed in which nothing could happen: move all stamps."""
+        self._started += seconds
+        self._sent += seconds
+        self._last_byte += seconds
+        self._comment_at += seconds
+
+    def pause(self) -> None:
+        """The client does not keep up."""
+        if self._upstream is not None:
+            self._upstream.pause_reading()
+
+    def resume(self) -> None:
+        if self._upstream is not None:
+            self._upstream.resume_reading()
+
+    # When it goes wrong
+
+    def _fail(self, error: BaseException) -> None:
+        if not self._is_head_sent:
+            self._is_head_sent = True
+            self.client.answer_error(error, self.route.dialect, self.request)
+            return
+        if self._border is None or self._framing is Framing.LENGTH or not self._border.is_reached:
+            self.client.cut(is_abrupt=self._framing is Framing.CLOSE)
+            return
+        answer = describe_error(error)
+        render = (
+            render_sse_anthropic if self.route.dialect is Dialect.ANTHROPIC else render_sse_openai
+        )
+        event = render(answer)
+        if self._framing is Framing.CHUNKED:
+            self.client.write([*chunk([event]), LAST_CHUNK])
+        else:
+            self.client.write([event])
+
+    @property
+    def ends_with_close(self) -> bool:
+        """Whether the answer's end is told by closing the client's connection."""
+        return self._framing is Framing.CLOSE and self._is_head_sent
+
+
+def _is_over(now: float, since: float, limit: float) -> bool:
+    return bool(limit) and now - since >= limit

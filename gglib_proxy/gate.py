@@ -1,0 +1,136 @@
+"""What is decided about an inference request before it waits for its model.
+
+Which model is meant, whether it can do what is asked, and with how much context.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gglib_core.catalog import nearest_names, required_context
+from gglib_core.errors import (
+    ContextTooLarge,
+    MissingCapability,
+    ModelNotLoaded,
+    NoModelNamed,
+    UnknownModel,
+)
+from gglib_core.models import Model, ModelState
+from gglib_proxy.envelope import (
+    EMPTY,
+    Envelope,
+    model_of_query,
+    read_envelope,
+    split_upstream_path,
+)
+from gglib_proxy.http1.requests import Request
+from gglib_proxy.routes import UPSTREAM_PREFIX, NamedBy, Route
+
+if TYPE_CHECKING:
+    from gglib_proxy.data_plane import DataPlane
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A request that may go on to admission."""
+
+    model: Model
+    context: int
+    target: bytes
+    """The request target for the engine."""
+    is_stream: bool = False
+    may_load: bool = True
+
+
+def pass_gate(plane: DataPlane, request: Request, route: Route) -> Passage:
+    """Find out what the request needs; raises RequestError."""
+    if route.named_by is NamedBy.PATH:
+        return _pass_by_path(plane, request)
+    if route.named_by is NamedBy.QUERY:
+        return _pass_by_query(plane, request)
+    envelope = read_envelope(request.body, has_inputs=route.has_inputs)
+    model = _named(plane, envelope.model) if envelope.model else _unnamed(plane)
+    if route.capability is not None and route.capability not in model.capabilities:
+        raise MissingCapability(model.name, route.capability, sorted(model.capabilities))
+    return Passage(
+        model,
+        _context(plane, model, envelope.num_ctx),
+        request.target,
+        is_stream=bool(envelope.stream),
+    )
+
+
+def _pass_by_query(plane: DataPlane, request: Request) -> Passage:
+    name = model_of_query(request.query)
+    if name:
+        model = _named(plane, name)
+    else:
+        found = _resident(plane)
+        if found is None:
+            raise ModelNotLoaded(None)
+        model = found
+    return Passage(model, 0, request.target, may_load=False)
+
+
+def _pass_by_path(plane: DataPlane, request: Request) -> Passage:
+    ways = split_upstream_path(request.path[len(UPSTREAM_PREFIX) :])
+    found = ((plane.catalog.resolve_model(name), rest) for name, rest in ways if name)
+    model, rest = next(((model, rest) for model, rest in found if model), (None, b""))
+    if model is None:
+        raise _unknown(plane, ways[-1][0])
+    target = rest + b"?" + request.query if request.query else rest
+    if request.method in ("GET", "HEAD"):
+        return Passage(model, 0, target, may_load=False)
+    envelope = _envelope_if_json(request)
+    return Passage(
+        model,
+        _context(plane, model, envelope.num_ctx),
+        target,
+        is_stream=bool(envelope.stream),
+    )
+
+
+def _envelope_if_json(request: Request) -> Envelope:
+    """What passes through may be no JSON at all (audio, say); then there is no envelope."""
+    content_type = request.header(b"content-type") or b""
+    is_json = content_type.lower().startswith(b"application/json")
+    return read_envelope(request.body) if is_json and request.body else EMPTY
+
+
+def _context(plane: DataPlane, model: Model, asked: int | None) -> int:
+    trained = model.facts.context_length
+    if asked is not None and trained is not None and asked > trained:
+        raise ContextTooLarge(model.name, asked, trained)
+    return required_context(model, asked, plane.default_ctx)
+
+
+def _named(plane: DataPlane, name: str) -> Model:
+    model = plane.catalog.resolve_model(name)
+    if model is None:
+        raise _unknown(plane, name)
+    return model
+
+
+def _unknown(plane: DataPlane, name: str) -> UnknownModel:
+    return UnknownModel(name, nearest_names(name, plane.catalog.list_models()))
+
+
+def _resident(plane: DataPlane) -> Model | None:
+    """The model that is loaded, if it is one."""
+    loaded = [each for each in plane.runtime.current() if each.state is ModelState.LOADED]
+    if len(loaded) != 1:
+        return None
+    return plane.catalog.resolve_model(loaded[0].name)
+
+
+def _unnamed(plane: DataPlane) -> Model:
+    """The model for a request that names none: the resident, the default, or the only one."""
+    if model := _resident(plane):
+        return model
+    if plane.default_model is not None:
+        return _named(plane, plane.default_model)
+    models = plane.catalog.list_models()
+    if len(models) != 1:
+        raise NoModelNamed(len(models))
+    return models[0]

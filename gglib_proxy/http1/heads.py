@@ -1,0 +1,141 @@
+"""Writing heads: built from what was parsed, never copied.
+
+Which headers are passed on is decided here, once for each direction.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from gglib_proxy.http1.requests import Headers, Request
+from gglib_proxy.http1.responses import Framing, ResponseHead
+
+HOP_BY_HOP = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+        b"http2-settings",
+    }
+)
+NOT_SENT_UPSTREAM = HOP_BY_HOP | {
+    b"host",
+    b"content-length",
+    b"expect",
+    b"forwarded",
+    b"x-conversation-id",  # llama-server would go on for minutes after a disconnect
+}
+CREDENTIALS = frozenset({b"authorization", b"x-api-key", b"x-admin-key"})
+NOT_SENT_TO_ENGINES = NOT_SENT_UPSTREAM | CREDENTIALS
+NOT_SENT_DOWNSTREAM = HOP_BY_HOP | {b"server", b"content-length"}
+OUR_PREFIX = b"x-gglib-"
+STREAM_HEADERS = (
+    b"Content-Type: text/event-stream\r\nCache-Control: no-cache\r\nX-Accel-Buffering: no\r\n"
+)
+_SET_FOR_STREAMS = frozenset({b"content-type", b"cache-control", b"x-accel-buffering"})
+
+_STATUS_LINES = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
+}
+
+
+def status_line(status: int) -> bytes:
+    """The first line of a response."""
+    return _STATUS_LINES.get(status) or b"HTTP/1.1 %d Unknown\r\n" % status
+
+
+def connection_tokens(headers: Headers) -> frozenset[bytes]:
+    """The headers that `Connection` names, in lower case: they end at this hop."""
+    tokens: set[bytes] = set()
+    for name, value in headers:
+        if name == b"connection":
+            tokens.update(token.strip().lower() for token in value.split(b","))
+    return frozenset(tokens)
+
+
+def request_head(
+    request: Request, target: bytes, fixed: bytes, *, dropped: frozenset[bytes]
+) -> bytes:
+    """The head to send upstream: `target`, the `fixed` header lines, and the client's headers."""
+    tokens = connection_tokens(request.headers)
+    lines = [b"%b %b HTTP/1.1\r\n" % (request.method.encode(), target), fixed]
+    for name, value in request.headers:
+        if name not in dropped and name not in tokens and not name.startswith(OUR_PREFIX):
+            lines.append(b"%b: %b\r\n" % (name, value.rstrip()))
+    if request.body or request.method in ("POST", "PUT", "PATCH"):
+        lines.append(b"content-length: %d\r\n" % len(request.body))
+    lines.append(b"\r\n")
+    return b"".join(lines)
+
+
+def response_head(
+    head: ResponseHead, *, framing: Framing, keep_alive: bool, is_http10: bool, added: bytes = b""
+) -> bytes:
+    """The head to send to the client for an upstream's, with the framing that was chosen."""
+    is_stream = head.is_event_stream
+    tokens = connection_tokens(head.headers)
+    lines = [status_line(head.status)]
+    for name, value in head.headers:
+        if name in NOT_SENT_DOWNSTREAM or name in tokens:
+            continue
+        if name.startswith((b"access-control-", OUR_PREFIX)):
+            continue
+        if is_stream and name in _SET_FOR_STREAMS:
+            continue
+        lines.append(b"%b: %b\r\n" % (name, value.rstrip()))
+    if is_stream:
+        lines.append(STREAM_HEADERS)
+    if head.length is not None and framing in (Framing.LENGTH, Framing.NONE):
+        lines.append(b"content-length: %d\r\n" % head.length)
+    lines.append(added)
+    lines.append(_end(framing, keep_alive=keep_alive, is_http10=is_http10, is_stream=is_stream))
+    return b"".join(lines)
+
+
+def own_head(
+    status: int,
+    content_type: bytes,
+    length: int | None,
+    *,
+    keep_alive: bool,
+    is_http10: bool = False,
+    added: bytes = b"",
+) -> bytes:
+    """The head of an answer of our own; without `length` the body is chunked."""
+    framing = Framing.CHUNKED if length is None else Framing.LENGTH
+    if framing is Framing.CHUNKED and is_http10:
+        framing = Framing.CLOSE
+    size = b"" if length is None else b"content-length: %d\r\n" % length
+    end = _end(framing, keep_alive=keep_alive, is_http10=is_http10, is_stream=False)
+    return b"%bcontent-type: %b\r\n%b%b%b" % (status_line(status), content_type, size, added, end)
+
+
+def stream_head(*, keep_alive: bool, is_http10: bool, added: bytes = b"") -> bytes:
+    """The head of an event stream that begins before the upstream has answered."""
+    framing = Framing.CLOSE if is_http10 else Framing.CHUNKED
+    end = _end(framing, keep_alive=keep_alive, is_http10=is_http10, is_stream=True)
+    return b"%b%b%b%b" % (status_line(200), STREAM_HEADERS, added, end)
+
+
+def _end(framing: Framing, *, keep_alive: bool, is_http10: bool, is_stream: bool) -> bytes:
+    coding = b"transfer-encoding: chunked\r\n" if framing is Framing.CHUNKED else b""
+    if not keep_alive or framing is Framing.CLOSE:
+        return coding + b"connection: close\r\n\r\n"
+    if is_http10 or is_stream:
+        return coding + b"connection: keep-alive\r\n\r\n"
+    return coding + b"\r\n"
+
+
+def chunk(parts: list[bytes]) -> list[bytes]:
+    """One chunk of the chunked coding that holds all parts; nothing for no bytes."""
+    size = sum(map(len, parts))
+    return [b"%x\r\n" % size, *parts, b"\r\n"] if size else []
+
+
+LAST_CHUNK = b"0\r\n\r\n"

@@ -1,0 +1,164 @@
+"""Reading responses of an upstream: what llhttp leaves to us is decided here.
+
+llhttp cannot know that a request was HEAD, hands on informational responses like final ones, and
+parses a second response without being asked; see `ResponseReader`.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import httptools
+
+from gglib_proxy.http1.requests import Headers
+
+
+class Framing(Enum):
+    """How the end of a body is known."""
+
+    NONE = "none"
+    LENGTH = "length"
+    CHUNKED = "chunked"
+    CLOSE = "close"
+
+
+class ResponseHead:
+    """Status and headers of a final response."""
+
+    __slots__ = ("content_type", "framing", "headers", "length", "status")
+
+    def __init__(self, status: int, headers: Headers) -> None:
+        self.status = status
+        self.headers = headers
+        self.length: int | None = None
+        self.framing = Framing.CLOSE
+        self.content_type = b""
+
+    @property
+    def is_event_stream(self) -> bool:
+        return self.content_type.startswith(b"text/event-stream")
+
+
+class ResponseError(Exception):
+    """The upstream's bytes are not the response to one request."""
+
+
+class ResponseReader:
+    """Turns the bytes of one upstream connection into responses, one request at a time.
+
+    After `feed`: `head` is set once when a final head has come, `chunks` holds the body bytes of
+    this feed, `is_complete` says that the response ended, `is_reusable` whether another request may
+    follow on the connection.
+    """
+
+    __slots__ = (
+        "_headers",
+        "_is_head_request",
+        "_is_informational",
+        "_parser",
+        "chunks",
+        "head",
+        "is_complete",
+        "is_reusable",
+        "is_started",
+    )
+
+    def __init__(self) -> None:
+        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
+        self._headers: Headers = []
+        self._is_informational = False
+        self.expect(is_head_request=False)
+
+    def expect(self, *, is_head_request: bool) -> None:
+        """A request has been sent; its response is to be read."""
+        self._is_head_request = is_head_request
+        self.head: ResponseHead | None = None
+        self.chunks: list[bytes] = []
+        self.is_complete = False
+        self.is_started = False
+        self.is_reusable = False
+
+    def close(self) -> None:
+        """Let go of the parser, which refers to this reader."""
+        self._parser = None
+
+    def feed(self, data: bytes) -> None:
+        """Read; raises ResponseError unless the response is complete by then."""
+        parser = self._parser
+        if parser is None:
+            return
+        self.is_started = True
+        self.chunks = []
+        try:
+            parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self.is_reusable = False
+            if not self.is_complete:
+                reason = (
+                    error.__context__ if isinstance(error.__context__, ResponseError) else error
+                )
+                raise ResponseError(str(reason)) from error
+
+    def end(self) -> None:
+        """The upstream closed; raises ResponseError unless that is how the body ends."""
+        self.chunks = []
+        if self.is_complete:
+            return
+        if self.head is None or self.head.framing is not Framing.CLOSE:
+            where = "inside its answer" if self.is_started else "before its answer"
+            raise ResponseError(f"the connection was closed {where}")
+        self.is_complete = True
+
+    # Called by httptools
+
+    def on_message_begin(self) -> None:
+        if self.is_complete:
+            self.is_reusable = False
+            raise ResponseError("more than one response")
+        self._headers = []
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self.head is None:
+            self._headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        assert self._parser is not None
+        status = self._parser.get_status_code()
+        if status == 101:
+            raise ResponseError("it switched protocols unasked")
+        self._is_informational = status < 200
+        if self._is_informational:
+            return
+        # Must be asked here: later it is always false.
+        self.is_reusable = self._parser.should_keep_alive()
+        self.head = read_response_head(status, self._headers)
+        if self._is_head_request:
+            self.is_complete = True
+            self.is_reusable = False
+
+    def on_body(self, body: bytes) -> None:
+        if not self._is_head_request:
+            self.chunks.append(body)
+
+    def on_message_complete(self) -> None:
+        if not self._is_informational:
+            self.is_complete = True
+
+
+def read_response_head(status: int, headers: Headers) -> ResponseHead:
+    """Find out how the body is framed; raises ResponseError where that is ambiguous."""
+    head = ResponseHead(status, headers)
+    for name, value in headers:
+        if name == b"content-length":
+            head.length = int(value)
+        elif name == b"transfer-encoding":
+            if value.strip().lower() != b"chunked" or head.framing is Framing.CHUNKED:
+                raise ResponseError("its transfer coding is not `chunked`")
+            head.framing = Framing.CHUNKED
+        elif name == b"content-type":
+            head.content_type = value.strip().lower()
+    if status in (204, 304):
+        head.framing = Framing.NONE
+    elif head.framing is not Framing.CHUNKED and head.length is not None:
+        head.framing = Framing.LENGTH
+    return head

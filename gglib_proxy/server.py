@@ -1,0 +1,220 @@
+"""Serving both planes on a listener that is already bound: the lifetimes, and the end.
+
+The data plane answers first; the control plane, whose imports are slow, follows behind it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import importlib
+import logging
+import os
+import socket
+import sys
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+from gglib_core import __version__
+from gglib_core.errors import ShuttingDown
+from gglib_core.ports import ModelCatalog, ModelLogs, ModelRuntime
+from gglib_proxy.client import ClientConnection
+from gglib_proxy.control.context import ControlContext, ServerInfo
+from gglib_proxy.data_plane import DataPlane
+from gglib_proxy.health import HealthReport
+from gglib_proxy.limits import Limits
+from gglib_proxy.private_socket import open_private_socket
+from gglib_proxy.upstream import UpstreamPool
+
+logger = logging.getLogger(__name__)
+
+_BACKLOG = 2048
+_SWITCH_INTERVAL_SECONDS = 0.0005
+"""How long a busy thread may hold the interpreter; the default of 5 ms shows in the p99."""
+_CLOSE_SECONDS = 2.0
+"""For the last bytes to leave, and for the control plane to end."""
+
+
+async def serve(
+    listener: socket.socket,
+    *,
+    default_ctx: int,
+    runtime: ModelRuntime,
+    catalog: ModelCatalog,
+    stop: asyncio.Event,
+    hurry: asyncio.Event | None = None,
+    logs: ModelLogs | None = None,
+    limits: Limits | None = None,
+    default_model: str | None = None,
+    info: ServerInfo | None = None,
+    on_listening: Callable[[str], None] | None = None,
+) -> None:
+    """Serve clients of `listener` until `stop` is set, then let running answers end and return.
+
+    `listener` is bound, by the caller, and closed here. `hurry` ends the waiting for answers at
+    once. `logs` lets the control plane show what engines print. `on_listening` is called once with
+    the path of the private socket, when the public listener takes requests.
+
+    Every request that came has been answered or cut by the time that this returns, and every lease
+    given back; engines are the runtime's own affair. Cancellation does the same without waiting.
+    """
+    info = info or _info_of(listener)
+    health = HealthReport(catalog, runtime, info.version, info.started)
+    plane = _data_plane(
+        limits or Limits(),
+        catalog,
+        runtime,
+        default_ctx=default_ctx,
+        default_model=default_model,
+        health=health,
+    )
+    control_stop = asyncio.Event()
+    context = ControlContext(
+        catalog=catalog,
+        runtime=runtime,
+        logs=logs or SilentModelLogs(),
+        default_ctx=default_ctx,
+        info=info,
+        stop=control_stop,
+    )
+    forget_listener = runtime.on_stopping(plane.forget_target)
+    try:
+        with open_private_socket() as (private_listener, socket_path):
+            async with (
+                _listening(plane, listener, stop, hurry or asyncio.Event()),
+                _control_plane(plane, private_listener, socket_path, context),
+            ):
+                if on_listening is not None:
+                    on_listening(socket_path)
+                await stop.wait()
+    finally:
+        forget_listener()
+
+
+class SilentModelLogs:
+    """Fills the port `ModelLogs` for a runtime whose engines print nothing."""
+
+    def recent_lines(self, model_id: int, limit: int) -> Sequence[str]:
+        return ()
+
+    async def follow(self, model_id: int) -> AsyncIterator[str]:
+        return
+        yield
+
+
+def _info_of(listener: socket.socket) -> ServerInfo:
+    name = listener.getsockname()
+    url = f"http://{name[0]}:{name[1]}" if isinstance(name, tuple) else f"unix:{name}"
+    return ServerInfo(
+        version=__version__, pid=os.getpid(), url=url, engine="", started=time.monotonic()
+    )
+
+
+def _data_plane(
+    limits: Limits,
+    catalog: ModelCatalog,
+    runtime: ModelRuntime,
+    *,
+    default_ctx: int,
+    default_model: str | None,
+    health: HealthReport,
+) -> DataPlane:
+    loop = asyncio.get_running_loop()
+    return DataPlane(
+        loop=loop,
+        limits=limits,
+        catalog=catalog,
+        runtime=runtime,
+        default_ctx=default_ctx,
+        default_model=default_model,
+        local_answer=lambda _route: health.render(),
+        pool=UpstreamPool(loop, limits.connect_timeout_seconds),
+    )
+
+
+@asynccontextmanager
+async def _listening(
+    plane: DataPlane, listener: socket.socket, stop: asyncio.Event, hurry: asyncio.Event
+) -> AsyncGenerator[None]:
+    """Accept and relay inside the block; at its end drain, then cut what is left."""
+    sys.setswitchinterval(_SWITCH_INTERVAL_SECONDS)
+    server = await plane.loop.create_server(
+        lambda: ClientConnection(plane), sock=listener, backlog=_BACKLOG
+    )
+    sweep = plane.loop.create_task(plane.sweep_for_ever())
+    try:
+        yield
+        server.close()
+        plane.drain()
+        await _drained(plane, hurry)
+    finally:
+        server.close()
+        plane.is_draining = True
+        await plane.cancel_exchanges(ShuttingDown())
+        sweep.cancel()
+        await asyncio.gather(sweep, return_exceptions=True)
+        await _close_connections(plane)
+
+
+async def _drained(plane: DataPlane, hurry: asyncio.Event) -> None:
+    """Wait until all answers have ended, the limit is over, or somebody hurries."""
+    ended = plane.loop.create_task(plane.exchanges.emptied())
+    hurried = plane.loop.create_task(hurry.wait())
+    try:
+        await asyncio.wait(
+            (ended, hurried),
+            timeout=plane.limits.drain_seconds,
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        if not ended.done():
+            logger.warning("%d answers are cut at shutdown", len(plane.exchanges))
+    finally:
+        ended.cancel()
+        hurried.cancel()
+        await asyncio.gather(ended, hurried, return_exceptions=True)
+
+
+async def _close_connections(plane: DataPlane) -> None:
+    """Let written bytes leave, bounded; then close everything."""
+    for connection in plane.connections:
+        connection.close_after_writing()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_CLOSE_SECONDS):
+            await plane.connections.emptied()
+    for connection in plane.connections:
+        connection.close_now()
+    plane.pool.abort_all()
+    await plane.connections.emptied()
+    await plane.pool.emptied()
+
+
+@asynccontextmanager
+async def _control_plane(
+    plane: DataPlane, listener: socket.socket, socket_path: str, context: ControlContext
+) -> AsyncGenerator[None]:
+    """Run the control plane inside the block, from when it has been imported."""
+    task = plane.loop.create_task(_run_control(plane, listener, socket_path, context))
+    try:
+        yield
+    finally:
+        context.stop.set()
+        done, _ = await asyncio.wait((task,), timeout=_CLOSE_SECONDS)
+        if not done:
+            task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _run_control(
+    plane: DataPlane, listener: socket.socket, socket_path: str, context: ControlContext
+) -> None:
+    try:
+        names = ("gglib_proxy.control.app", "gglib_proxy.control.server")
+        app, server = [await asyncio.to_thread(importlib.import_module, name) for name in names]
+        gc.collect()
+        gc.freeze()  # what start-up made stays: later collections need not look at it
+        plane.control_started(socket_path)
+        await server.serve_control(app.create_app(context), listener, context.stop)
+    except Exception:
+        logger.exception("the control plane has failed; inference goes on without it")
