@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -44,12 +45,11 @@ def find_engine(setting: str | None, environ: Mapping[str, str]) -> Engine:
     cannot be run, or when there is none.
     """
     if setting:
-        return _named_engine(setting, environ, "setting", "the llama-server setting")
+        return _named_engine(setting, environ, "setting", "--llama-server")
     if named := environ.get(ENVIRONMENT_VARIABLE):
         return _named_engine(named, environ, "environment", ENVIRONMENT_VARIABLE)
-    if found := shutil.which(EXECUTABLE, path=environ.get("PATH", os.defpath)):
-        path = os.path.abspath(found)  # noqa: PTH100 - a link may matter to the program
-        return Engine(command=(path,), source="path", label=f"{path} (on PATH)")
+    if found := _on_path(EXECUTABLE, environ):
+        return Engine(command=(str(found),), source="path", label=f"{found} (on PATH)")
     if importlib.util.find_spec("xllamacpp") is not None:
         return _embedded_engine()
     raise EngineUnavailable(
@@ -66,16 +66,25 @@ def _named_engine(
     source: Literal["setting", "environment"],
     who: str,
 ) -> Engine:
-    path = os.path.abspath(os.path.expanduser(name))  # noqa: PTH100, PTH111 - strings throughout
-    if os.sep not in name:
-        path = shutil.which(name, path=environ.get("PATH", os.defpath)) or path
-    if not Path(path).is_file():
-        raise EngineUnavailable(f"{who} names {name!r}, but there is no file {path}.")
+    path = Path(os.path.abspath(os.path.expanduser(name)))  # noqa: PTH100, PTH111 - links are kept
+    if os.sep not in name and (found := _on_path(name, environ)):
+        path = found
+    if path.is_dir():
+        raise EngineUnavailable(
+            f"{who} names {name!r}, but {path} is a directory; name the {EXECUTABLE} in it."
+        )
+    if not path.exists():
+        raise EngineUnavailable(f"{who} names {name!r}, but there is no such file: {path}.")
     if not os.access(path, os.X_OK):
         raise EngineUnavailable(
             f"{who} names {name!r}, but {path} may not be executed; chmod +x would allow it."
         )
-    return Engine(command=(path,), source=source, label=f"{path} (named by {who})")
+    return Engine(command=(str(path),), source=source, label=f"{path} (named by {who})")
+
+
+def _on_path(name: str, environ: Mapping[str, str]) -> Path | None:
+    found = shutil.which(name, path=environ.get("PATH", os.defpath))
+    return Path(os.path.abspath(found)) if found else None  # noqa: PTH100 - links are kept
 
 
 def _embedded_engine() -> Engine:
@@ -94,23 +103,39 @@ def engine_version(engine: Engine, *, timeout_seconds: float = 10.0) -> str:
 
     Raises EngineUnavailable when it cannot be started, fails, or does not answer in time.
     """
-    try:
-        done = subprocess.run(
-            [*engine.command, "--version"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=timeout_seconds,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise EngineUnavailable(f"{engine.label} does not run: {error}") from error
-    said = (done.stdout + done.stderr).decode("utf-8", "replace")
+    code, said = _run(engine, ["--version"], timeout_seconds)
     lines = [line.strip() for line in said.splitlines() if line.strip()]
-    if done.returncode != 0:
+    if code != 0:
         reason = lines[-1] if lines else "it said nothing"
-        raise EngineUnavailable(f"{engine.label} failed with {done.returncode}: {reason}")
-    version = next((line for line in lines if line.startswith("version:")), None)
-    return version.removeprefix("version:").strip() if version else " ".join(lines)[:200]
+        raise EngineUnavailable(f"{engine.label} failed with {code}: {reason}")
+    if not lines:
+        raise EngineUnavailable(f"{engine.label} said nothing when asked for its version.")
+    version = next((line for line in lines if line.startswith("version:")), lines[0])
+    return version.removeprefix("version:").strip()
+
+
+def _run(engine: Engine, arguments: list[str], timeout_seconds: float) -> tuple[int, str]:
+    """Return exit code and output; a process that takes too long ends with all that it started."""
+    try:
+        child = subprocess.Popen(
+            [*engine.command, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={key: value for key, value in os.environ.items() if not key.startswith("LLAMA_")},
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise EngineUnavailable(f"{engine.label} does not run: {error}") from error
+    with child:
+        try:
+            output, _ = child.communicate(timeout=timeout_seconds)
+        except subprocess.TimeoutExpired as error:
+            os.killpg(child.pid, signal.SIGKILL)
+            raise EngineUnavailable(
+                f"{engine.label} does not answer within {timeout_seconds:g} s."
+            ) from error
+    return child.returncode, output.decode("utf-8", "replace")
 
 
 def is_script(engine: Engine) -> bool:

@@ -24,7 +24,8 @@ from gglib_runtime.gguf.source import BoundedSource
 MAX_ENTRIES = 65_536
 """Metadata keys, and tensors; the largest models have a few thousand tensors."""
 MAX_TENSOR_NAME_BYTES = 1024
-MAX_PARAMETERS = (1 << 63) - 1
+MAX_PARAMETERS = 1 << 46
+"""70 trillion in one file; with 99,999 shards the sum still fits a database's integer."""
 
 _LEAST_KEY_BYTES = 13
 _LEAST_TENSOR_BYTES = 24

@@ -1,6 +1,7 @@
 """The constants of the GGUF format: value types, tensor types, file types.
 
-Sources: the GGUF specification and `enum ggml_type`, `enum llama_ftype` of llama.cpp.
+Sources: the GGUF specification; `enum ggml_type` with its sizes and `enum llama_ftype` as llama.cpp
+0.6.0 has them.
 """
 
 from __future__ import annotations
@@ -89,6 +90,7 @@ TENSOR_TYPES = {
     39: TensorType("MXFP4", 32, 17),
     40: TensorType("NVFP4", 64, 36),
     41: TensorType("Q1_0", 128, 18),
+    42: TensorType("Q2_0", 64, 18),
 }
 
 FILE_TYPES = {
@@ -127,6 +129,7 @@ FILE_TYPES = {
     38: "MXFP4_MOE",
     39: "NVFP4",
     40: "Q1_0",
+    41: "Q2_0",
 }
 GUESSED_FILE_TYPE = 1024
 """A flag beside the file type: the program that wrote the file inferred it."""

@@ -23,8 +23,9 @@ MAX_KEPT_STRING_BYTES = 1 << 20
 MAX_KEPT_TEMPLATE_BYTES = 4 << 20
 MAX_KEPT_ITEMS = 1024
 """Longer arrays are stepped over."""
+MAX_KEYS_BYTES = 8 << 20
 MAX_KEPT_BYTES = 8 << 20
-"""Of keys and values together; further values are stepped over."""
+"""Of all values; further strings and arrays are stepped over."""
 _ENTRY_BYTES = 100
 _ITEM_BYTES = 40
 """What Python needs for a metadata entry, and for an item of an array, in round numbers."""
@@ -55,6 +56,7 @@ class _MetadataReader:
 
     def __init__(self, source: BoundedSource) -> None:
         self._source = source
+        self._key_bytes = 0
         self._kept_bytes = 0
         self._array_steps = 0
 
@@ -62,7 +64,8 @@ class _MetadataReader:
         metadata: dict[str, MetadataValue] = {}
         for _ in range(count):
             key = self._source.text(MAX_KEY_BYTES, "a metadata key")
-            if not self._keep(len(key) + _ENTRY_BYTES):
+            self._key_bytes += len(key) + _ENTRY_BYTES
+            if self._key_bytes > MAX_KEYS_BYTES:
                 raise self._source.damaged("the metadata keys are too many and too long")
             if key in metadata:
                 raise self._source.damaged(f"the metadata key {key[:80]!r} stands there twice")

@@ -11,7 +11,9 @@ from typing import BinaryIO, Literal
 
 from gglib_core.errors import GgufError
 
-_WINDOW_BYTES = 256 << 10
+_WINDOW_BYTES = 64 << 10
+MAX_READ_BYTES = 256 << 20
+"""In all; the largest headers have some 20 MiB, but a sparse file can spread one over terabytes."""
 
 
 class BoundedSource:
@@ -25,6 +27,7 @@ class BoundedSource:
         self._file = file
         self._window = b""
         self._window_start = 0
+        self._read_bytes = 0
 
     @property
     def remaining(self) -> int:
@@ -92,3 +95,6 @@ class BoundedSource:
             if not more:
                 raise self.incomplete(what)
             self._window += more
+        self._read_bytes += len(self._window)
+        if self._read_bytes > MAX_READ_BYTES:
+            raise self.damaged("its header does not end")
