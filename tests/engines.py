@@ -12,7 +12,7 @@ import json
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,6 +59,13 @@ def simulator_model(
         "environment": tuple(simulator_environment(sim or {}, record).items()),
     }
     return Model(id=id, name=name, **(defaults | fields))
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until `condition` holds, which no event tells."""
+    async with asyncio.timeout(WAIT_SECONDS):
+        while not condition():  # noqa: ASYNC110 - what is asked is outside this process
+            await asyncio.sleep(_POLL_SECONDS)
 
 
 # records
@@ -123,9 +130,10 @@ class RunningSimulator:
         return f"http://127.0.0.1:{self.port}"
 
     async def wait(self) -> int:
-        """Its exit code, once it has ended."""
-        async with asyncio.timeout(WAIT_SECONDS):
-            return await self.process.wait()
+        """Its exit code, once it has ended; a helper may hold its pipes for longer."""
+        await until(lambda: self.process.returncode is not None)
+        assert self.process.returncode is not None
+        return self.process.returncode
 
 
 def free_port() -> int:

@@ -209,15 +209,18 @@ class Answering:
                 "end", request=self.number, slot=self._slot, outcome=outcome, chunks=self._sent
             )
         if self._slot >= 0:
-            generation = self.generation
-            self._host.log.released(
-                self._slot,
-                self.number,
-                (generation.prompt_tokens, generation.prompt_ms),
-                (generation.count, generation.predicted_ms),
-            )
-            self._host.slots.release(self._slot)
-        self._host.answered(self.generation, is_whole=outcome == "done")
+            self._leave_slot(is_whole=outcome == "done")
+
+    def _leave_slot(self, *, is_whole: bool) -> None:
+        generation = self.generation
+        self._host.log.released(
+            self._slot,
+            self.number,
+            (generation.prompt_tokens, generation.prompt_ms),
+            (generation.count, generation.predicted_ms),
+        )
+        self._host.answered(generation, is_whole=is_whole)
+        self._host.slots.release(self._slot)
 
     def _strike(self, fault: Fault) -> None:
         if fault.kind == "stall":

@@ -81,9 +81,14 @@ class Engine:
         try:
             route(self, exchange)
         except ApiError as error:
-            body = json_bytes(error.body)
-            self.log.server("operator()", f"got exception: {body.decode()}", "W")
-            exchange.answer(error.status, body)
+            self._refuse(exchange, error)
+        except Exception as error:  # a body of a shape that no route foresees
+            self._refuse(exchange, ApiError(500, repr(error)))
+
+    def _refuse(self, exchange: Exchange, error: ApiError) -> None:
+        body = json_bytes(error.body)
+        self.log.server("operator()", f"got exception: {body.decode()}", "W")
+        exchange.answer(error.status, body)
 
     def _may_enter(self, exchange: Exchange) -> bool:
         keys = self.arguments.keys

@@ -25,6 +25,7 @@ from gglib_runtime.simulator.log import EngineLog
 from gglib_runtime.simulator.records import Recorder
 from gglib_runtime.simulator.routes import ROUTES
 
+_VERSION = "version: 0.6.0-simulator (build 0, commit none)"
 _BACKLOG = 512
 _POLL_SECONDS = 0.005
 _HELPER_SECONDS = 60
@@ -34,6 +35,9 @@ _ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 def run(argv: Sequence[str], environment: Mapping[str, str]) -> int:
     """Be llama-server with these arguments; returns the exit code."""
+    if "--version" in argv:
+        EngineLog(is_on=True).bare(_VERSION)
+        return 0
     try:
         behaviour = read_behaviour(environment)
         arguments = parse_arguments(argv, environment.get("LLAMA_API_KEY", ""))
