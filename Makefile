@@ -1,0 +1,49 @@
+# The commands of this project. `make up` runs it, `make test` proves it.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PYTEST_ARGS ?=
+
+.PHONY: up test check format bench wheel clean
+
+up: $(VENV)/.runs
+	$(BIN)/gglib up
+
+test: $(VENV)/.tests
+	$(MAKE) check
+	$(BIN)/pytest -n 2 $(PYTEST_ARGS)
+
+check: $(VENV)/.tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports
+
+format: $(VENV)/.tests
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.tests
+	$(BIN)/python -m benchmarks
+
+wheel: $(VENV)/.tests
+	$(BIN)/python -m build --wheel
+
+clean:
+	rm -rf $(VENV) build dist
+
+# The stamps say what is installed; they are older than pyproject.toml when that has changed.
+$(VENV)/.pip:
+	$(PYTHON) -c 'import sys; sys.exit("gglib needs Python 3.11 or newer; set PYTHON=…") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	touch $@
+
+$(VENV)/.runs: pyproject.toml $(VENV)/.pip
+	$(BIN)/python -m pip install --quiet --editable '.[embedded]'
+	touch $@
+
+$(VENV)/.tests: pyproject.toml $(VENV)/.runs
+	$(BIN)/python -m pip install --quiet --group dev
+	touch $@

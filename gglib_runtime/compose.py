@@ -1,0 +1,217 @@
+"""The composition root: which adapter fills which port, and what lives how long.
+
+Everything that must be closed is entered here, in the order of dependency; nothing else in gglib
+makes an adapter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import os
+import resource
+import signal
+import time
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+
+import uvloop
+from anyio import to_thread
+
+from gglib_core.admission import AdmissionPolicy
+from gglib_core.models import NewModel
+from gglib_proxy.control.context import ServerInfo
+from gglib_proxy.limits import Limits
+from gglib_proxy.server import serve
+from gglib_runtime.catalog.database import open_database
+from gglib_runtime.catalog.migration import upgrade
+from gglib_runtime.catalog.sql_catalog import SqlModelCatalog, open_sql_catalog
+from gglib_runtime.engines.discovery import Engine, find_engine
+from gglib_runtime.gguf.description import describe_model
+from gglib_runtime.listener import open_listener, url_of
+from gglib_runtime.log_output import open_logging
+from gglib_runtime.server_record import (
+    ServeInfo,
+    ServerRecord,
+    hold_data_directory,
+    publish_record,
+)
+from gglib_runtime.settings import LoadedSettings, Settings
+from gglib_runtime.supervisor.settings import SupervisorSettings
+from gglib_runtime.supervisor.supervisor import Supervisor, open_supervisor
+from gglib_runtime.version import VERSION
+
+Announce = Callable[[ServeInfo], None]
+
+_MOST_FILES = 1 << 20
+"""Enough for half a million requests; the system's own limit may be a billion."""
+
+
+def run_serve(loaded: LoadedSettings, extra_paths: Sequence[Path], announce: Announce) -> int:
+    """Serve until a signal says otherwise; returns the exit code.
+
+    Must be called in the main thread, whose children die with it. `extra_paths` are models of this
+    run only. `announce` is called, on the event loop, once the endpoint answers. Raises GglibError
+    for what keeps it from starting.
+    """
+    settings = loaded.settings
+    engine = find_engine(settings.llama_server, os.environ)
+    extra = [_model_of(path) for path in extra_paths]
+    _raise_file_limit()
+    with (
+        open_logging(settings.log_level, settings.log_format),
+        hold_data_directory(settings.paths),
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        runner.run(_serve(settings, engine, extra, announce))
+    return 0
+
+
+async def _serve(
+    settings: Settings, engine: Engine, extra: Sequence[NewModel], announce: Announce
+) -> None:
+    async with AsyncExitStack() as stack:
+        listener = stack.enter_context(open_listener(settings.host, settings.port))
+        database = stack.enter_context(open_database(settings.effective_database_url))
+        await to_thread.run_sync(upgrade, database)
+        catalog = await stack.enter_async_context(open_sql_catalog(database, extra=extra))
+        supervisor = await stack.enter_async_context(_supervisor(settings, engine, catalog))
+        stop, hurry = stack.enter_context(_signals(supervisor.begin_shutdown))
+        info = ServerInfo(
+            version=VERSION,
+            pid=os.getpid(),
+            url=url_of(listener),
+            engine=engine.label,
+            started=time.monotonic(),
+        )
+
+        def on_listening(control_socket: str) -> None:
+            record = ServerRecord(
+                pid=info.pid,
+                started=time.time(),
+                url=info.url,
+                socket=control_socket,
+                version=info.version,
+            )
+            stack.enter_context(publish_record(settings.paths, record))
+            announce(
+                ServeInfo(
+                    url=info.url,
+                    data_dir=settings.data_dir,
+                    engine=engine.label,
+                    models=len(catalog.list_models()),
+                    control_socket=control_socket,
+                )
+            )
+
+        await serve(
+            listener,
+            default_ctx=settings.default_ctx,
+            runtime=supervisor,
+            catalog=catalog,
+            stop=stop,
+            hurry=hurry,
+            logs=supervisor.logs,
+            limits=_limits(settings),
+            default_model=settings.default_model,
+            info=info,
+            on_listening=on_listening,
+        )
+
+
+@asynccontextmanager
+async def _supervisor(
+    settings: Settings, engine: Engine, catalog: SqlModelCatalog
+) -> AsyncGenerator[Supervisor]:
+    async with open_supervisor(
+        _supervisor_settings(settings),
+        policy=_policy(settings),
+        catalog=catalog,
+        engine_command=engine.command,
+        children_dir=settings.paths.children,
+        logs_dir=settings.paths.logs,
+    ) as supervisor:
+        forget_listener = catalog.add_listener(supervisor.catalog_changed)
+        try:
+            yield supervisor
+        finally:
+            forget_listener()
+
+
+class _Signals:
+    """What the process is told by signals: the first ends it in peace, the second hurries."""
+
+    def __init__(self, on_stop: Callable[[], None]) -> None:
+        self.stop = asyncio.Event()
+        self.hurry = asyncio.Event()
+        self._on_stop = on_stop
+
+    def received(self) -> None:
+        if self.stop.is_set():
+            self.hurry.set()
+            return
+        self.stop.set()
+        self._on_stop()
+
+
+@contextmanager
+def _signals(on_stop: Callable[[], None]) -> Generator[tuple[asyncio.Event, asyncio.Event]]:
+    loop = asyncio.get_running_loop()
+    signals = _Signals(on_stop)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    for number in numbers:
+        loop.add_signal_handler(number, signals.received)
+    try:
+        yield signals.stop, signals.hurry
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+
+def _model_of(path: Path) -> NewModel:
+    found = describe_model(path)
+    return NewModel(
+        name=path.stem,
+        paths=found.paths,
+        size_bytes=found.size_bytes,
+        facts=found.facts,
+        capabilities=found.capabilities,
+    )
+
+
+def _raise_file_limit() -> None:
+    """Take as many files as the system allows: each request needs two."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft >= min(hard, _MOST_FILES):
+        return
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, _MOST_FILES), hard))
+
+
+def _policy(settings: Settings) -> AdmissionPolicy:
+    return AdmissionPolicy(
+        max_resident=settings.max_resident,
+        quantum_seconds=settings.quantum_seconds,
+        queue_limit=settings.queue_limit,
+        queue_seconds=settings.queue_seconds,
+        idle_seconds=settings.idle_seconds,
+    )
+
+
+def _supervisor_settings(settings: Settings) -> SupervisorSettings:
+    return SupervisorSettings(
+        default_context=settings.default_ctx,
+        default_parallel=settings.default_parallel,
+        cache_ram_bytes=settings.cache_ram_bytes,
+        load_stall_seconds=settings.load_stall_seconds,
+        stop_grace_seconds=settings.stop_grace_seconds,
+        log_file_bytes=settings.log_file_bytes,
+        log_file_count=settings.log_file_count,
+    )
+
+
+def _limits(settings: Settings) -> Limits:
+    names = {each.name for each in dataclasses.fields(Limits)}
+    known = {each.name for each in dataclasses.fields(Settings)}
+    return Limits(**{name: getattr(settings, name) for name in names & known})
