@@ -19,6 +19,7 @@ from pathlib import Path
 import uvloop
 from anyio import to_thread
 
+from gglib_core import __version__
 from gglib_core.admission import AdmissionPolicy
 from gglib_core.models import NewModel
 from gglib_proxy.control.context import ServerInfo
@@ -40,7 +41,6 @@ from gglib_runtime.server_record import (
 from gglib_runtime.settings import LoadedSettings, Settings
 from gglib_runtime.supervisor.settings import SupervisorSettings
 from gglib_runtime.supervisor.supervisor import Supervisor, open_supervisor
-from gglib_runtime.version import VERSION
 
 Announce = Callable[[ServeInfo], None]
 
@@ -79,7 +79,7 @@ async def _serve(
         supervisor = await stack.enter_async_context(_supervisor(settings, engine, catalog))
         stop, hurry = stack.enter_context(_signals(supervisor.begin_shutdown))
         info = ServerInfo(
-            version=VERSION,
+            version=__version__,
             pid=os.getpid(),
             url=url_of(listener),
             engine=engine.label,

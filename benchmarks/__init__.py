@@ -1,0 +1,1 @@
+"""Measurements of gglib on this machine: `python -m benchmarks`, or `make bench`."""

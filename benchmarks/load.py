@@ -1,0 +1,194 @@
+"""The load: raw HTTP/1.1 over asyncio, cheap enough not to be what is measured.
+
+Responses are recognised by their framing alone; what they say is not looked at, but a status other
+than 200 is an error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import cast
+
+
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """What a run of load has seen."""
+
+    seconds: float = 0.0
+    requests: int = 0
+    chunks: int = 0
+    errors: int = 0
+    latencies: list[float] = field(default_factory=list[float])
+    """Seconds from a request to its last byte; for streams to its first event."""
+    gaps: list[float] = field(default_factory=list[float])
+    """Seconds between reads of one stream."""
+
+    def quantile(self, values: Sequence[float], share: float) -> float:
+        ordered = sorted(values)
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else math.nan
+
+
+def request_bytes(path: str, body: bytes, *, key: str = "") -> bytes:
+    """A POST of JSON, as a client would send it."""
+    authorization = f"Authorization: Bearer {key}\r\n" if key else ""
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        f"{authorization}Accept: */*\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+class _Closed(asyncio.Protocol):
+    """One connection in a closed loop: the next request follows the last answer."""
+
+    def __init__(self, message: bytes, tally: Tally, until: float) -> None:
+        self._message = message
+        self._tally = tally
+        self._until = until
+        self._buffer = b""
+        self._sent = 0.0
+        self._transport: asyncio.Transport | None = None
+        self.done = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._send()
+
+    def _send(self) -> None:
+        assert self._transport is not None
+        self._sent = time.perf_counter()
+        self._transport.write(self._message)
+
+    def data_received(self, data: bytes) -> None:
+        data = self._buffer + data if self._buffer else data
+        end = data.find(b"\r\n\r\n")
+        if end < 0 or len(data) < end + 4 + _content_length(data, end):
+            self._buffer = data
+            return
+        self._buffer = b""
+        now = time.perf_counter()
+        self._tally.requests += 1
+        self._tally.latencies.append(now - self._sent)
+        if not data.startswith(b"HTTP/1.1 200"):
+            self._tally.errors += 1
+        assert self._transport is not None
+        if now >= self._until:
+            self._transport.abort()
+        elif b"onnection: close" in data[:end]:
+            self._transport.close()
+        else:
+            self._send()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.done.set_result(None)
+
+
+def _content_length(data: bytes, end: int) -> int:
+    head = data[:end].lower()
+    start = head.find(b"content-length:") + 15
+    stop = head.find(b"\r\n", start)
+    return int(head[start : stop if stop > 0 else end])
+
+
+async def closed_loop(port: int, message: bytes, *, connections: int, seconds: float) -> Tally:
+    """Keep `connections` busy for `seconds`; a connection that is closed is opened again."""
+    tally = Tally()
+    started = time.perf_counter()
+    until = started + seconds
+    loop = asyncio.get_running_loop()
+
+    async def one() -> None:
+        while time.perf_counter() < until:
+            _, protocol = await loop.create_connection(
+                lambda: _Closed(message, tally, until), "127.0.0.1", port
+            )
+            await protocol.done
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(connections):
+            tasks.create_task(one())
+    tally.seconds = time.perf_counter() - started
+    return tally
+
+
+class _Stream(asyncio.Protocol):
+    """One streamed answer on a connection of its own."""
+
+    def __init__(self, message: bytes, tally: Tally) -> None:
+        self._message = message
+        self._tally = tally
+        self._last = self._sent = time.perf_counter()
+        self._is_ok = self._has_begun = False
+        self._tail = b""
+        self._transport: asyncio.Transport | None = None
+        self.done = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.write(self._message)
+
+    def data_received(self, data: bytes) -> None:
+        now = time.perf_counter()
+        tally = self._tally
+        chunks = data.count(b"data: ")
+        if not self._has_begun:
+            self._is_ok = data.startswith(b"HTTP/1.1 200")
+            self._has_begun = True
+        if chunks and tally.chunks == 0:
+            tally.latencies.append(now - self._sent)
+        if chunks:
+            tally.gaps.append(now - self._last)
+            self._last = now
+        tally.chunks += chunks
+        self._tail = (self._tail + data)[-5:]
+        if self._tail == b"0\r\n\r\n":
+            tally.requests += 1
+            tally.errors += not self._is_ok
+            self._is_ok = False
+            self._has_begun = False
+            assert self._transport is not None
+            self._transport.abort()
+            self.done.set_result(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.done.done():
+            self._tally.errors += 1
+            self.done.set_result(None)
+
+
+async def streams(port: int, message: bytes, *, count: int) -> Tally:
+    """Open `count` streams at once and read each to its end."""
+    tally = Tally()
+    started = time.perf_counter()
+    loop = asyncio.get_running_loop()
+
+    async def one() -> None:
+        _, protocol = await loop.create_connection(
+            lambda: _Stream(message, tally), "127.0.0.1", port
+        )
+        await protocol.done
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(count):
+            tasks.create_task(one())
+    tally.seconds = time.perf_counter() - started
+    return tally
+
+
+async def first_event(port: int, message: bytes) -> float:
+    """Seconds from sending to the first event that is no comment."""
+    started = time.perf_counter()
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(message)
+        async with asyncio.timeout(120):
+            while b"data: " not in (line := await reader.readline()):
+                if not line:
+                    raise ConnectionError("the stream ended before its first event")
+        return time.perf_counter() - started
+    finally:
+        writer.transport.abort()

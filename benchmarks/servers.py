@@ -1,0 +1,116 @@
+"""The servers that are measured: gglib, and engines without it, as children of the benchmark."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import socket
+import sys
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+_READY_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A process that answers on a port."""
+
+    port: int
+    process: psutil.Process
+
+    def cpu_seconds(self) -> float:
+        """Of the process alone, without its children."""
+        times = self.process.cpu_times()
+        return times.user + times.system
+
+    def rss_bytes(self) -> int:
+        return self.process.memory_info().rss
+
+
+def free_port() -> int:
+    """A port that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def engine_script(directory: Path, module: str) -> Path:
+    """A program that runs `module` of gglib as an engine."""
+    path = directory / f"{module.rpartition('.')[2]}.sh"
+    path.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m {module} "$@"\n')
+    path.chmod(0o755)
+    return path
+
+
+@asynccontextmanager
+async def gglib(
+    data_dir: Path, engine: Path, models: list[Path], *, settings: Mapping[str, object]
+) -> AsyncGenerator[Server]:
+    """`gglib serve` on a port of its own, with these files as models."""
+    options = [f"--set={key}={value}" for key, value in settings.items()]
+    command = [
+        *(sys.executable, "-m", "gglib_runtime", "serve", *map(str, models), "--port", "0"),
+        *("--data-dir", str(data_dir), "--llama-server", str(engine), "--log-level", "warning"),
+        *options,
+    ]
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        async with asyncio.timeout(_READY_SECONDS):
+            line = (await process.stdout.readline()).decode()
+        found = re.search(r":(\d+)$", line.strip())
+        if found is None:
+            raise RuntimeError(f"gglib did not start: {line!r}")
+        yield Server(port=int(found[1]), process=psutil.Process(process.pid))
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+
+
+@asynccontextmanager
+async def engine_alone(
+    engine: Path, model: Path, *, alias: str, arguments: tuple[str, ...] = ()
+) -> AsyncGenerator[Server]:
+    """An engine started by hand, from its start to its readiness and end."""
+    port = free_port()
+    command = [
+        *(str(engine), "-m", str(model), "--alias", alias, "--host", "127.0.0.1"),
+        *("--port", str(port), "-c", "16384", "-np", "4", *arguments),
+    ]
+    environment = {key: value for key, value in os.environ.items() if "LLAMA" not in key}
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        env=environment,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        async with asyncio.timeout(_READY_SECONDS):
+            while not await _is_healthy(port):  # noqa: ASYNC110 -- only asking tells
+                await asyncio.sleep(0.002)
+        yield Server(port=port, process=psutil.Process(process.pid))
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+
+
+async def _is_healthy(port: int) -> bool:
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    try:
+        writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        return b" 200 " in await reader.readline()
+    except OSError:
+        return False
+    finally:
+        writer.transport.abort()
