@@ -1,0 +1,96 @@
+"""Answers of the control plane: JSON, and errors in the shape of the API that the client speaks.
+
+Not here: which error has which status; that is `gglib_proxy.errors`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from collections.abc import Iterable
+
+import msgspec
+from quart import Quart, Response, request
+from werkzeug.exceptions import HTTPException
+
+from gglib_proxy.errors import (
+    ErrorAnswer,
+    Refusal,
+    answer_headers,
+    describe_error,
+    render_anthropic,
+    render_openai,
+)
+from gglib_proxy.routes import ROUTES, Plane
+
+_log = logging.getLogger(__name__)
+_CODES = {
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "request_timeout",
+    413: "body_too_large",
+}
+_LONGEST_COMPARED_PATH = 100
+
+
+def json_answer(document: object) -> Response:
+    """The document, with status 200."""
+    return json_bytes(msgspec.json.encode(document))
+
+
+def json_bytes(body: bytes, status: int = 200) -> Response:
+    """What is JSON already."""
+    return Response(body, status, content_type="application/json")
+
+
+def speaks_anthropic() -> bool:
+    """Whether the client is one of Anthropic's API, which the same paths serve."""
+    return "anthropic-version" in request.headers
+
+
+def register_error_answers(app: Quart) -> None:
+    """Have every error leave `app` as JSON that names gglib as its source."""
+
+    @app.errorhandler(HTTPException)
+    async def refuse(error: HTTPException) -> Response:
+        return _answer(describe_error(_refusal(app, error)))
+
+    @app.errorhandler(Exception)
+    async def fail(error: Exception) -> Response:
+        answer = describe_error(error)
+        if answer.is_private:
+            _log.error("%s %s failed", request.method, request.path, exc_info=error)
+        return _answer(answer)
+
+
+def _answer(answer: ErrorAnswer) -> Response:
+    render = render_anthropic if speaks_anthropic() else render_openai
+    response = json_bytes(render(answer), answer.status)
+    response.headers.extend(answer_headers(answer))
+    return response
+
+
+def _refusal(app: Quart, error: HTTPException) -> Refusal:
+    """What werkzeug says no with, in our words."""
+    status = error.code or 500
+    headers = [header for header in error.get_headers() if header[0].lower() == "allow"]
+    if status == 404:
+        message = _nothing_here(app)
+    elif status == 405:
+        allowed = ", ".join(value for _, value in headers) or "nothing"
+        message = f"{request.method} is not possible here; {request.path} takes {allowed}."
+    else:
+        message = error.description or error.name
+    return Refusal(status, _CODES.get(status, "invalid_request"), message, headers=headers)
+
+
+def _nothing_here(app: Quart) -> str:
+    known = [*_paths_of(app), *(route.path for route in ROUTES if route.plane is not Plane.CONTROL)]
+    path = request.path[:_LONGEST_COMPARED_PATH]
+    near = difflib.get_close_matches(path, known, n=2, cutoff=0.7)
+    hint = f"Did you mean {' or '.join(near)}? " if near else ""
+    return f"There is no {path} here. {hint}GET / says what there is."
+
+
+def _paths_of(app: Quart) -> Iterable[str]:
+    return (rule.rule for rule in app.url_map.iter_rules() if "<" not in rule.rule)

@@ -1,0 +1,39 @@
+"""What the control plane is given: the ports, and what it says of the server.
+
+Not here: Quart. The composition builds this before it has imported that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from gglib_core.ports import ModelCatalog, ModelLogs, ModelRuntime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerInfo:
+    """What the server says of itself."""
+
+    version: str
+    pid: int
+    url: str
+    """Of the public endpoint, without a path."""
+    engine: str
+    """What runs the models and where it was found."""
+    started: float
+    """What `time.monotonic` said when the server started."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlContext:
+    """What the routes of the control plane work with."""
+
+    catalog: ModelCatalog
+    runtime: ModelRuntime
+    logs: ModelLogs
+    default_ctx: int
+    """Tokens per request of a model that sets no context of its own."""
+    info: ServerInfo
+    stop: asyncio.Event
+    """Ends every answer that waits or has no end of its own; `serve_control` takes the same."""

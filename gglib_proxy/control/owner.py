@@ -1,0 +1,105 @@
+"""What only the owner of the process may see: its status, and what its engines print.
+
+Who reaches the private socket is the owner. Requests that came through the data plane bear a
+header that only the data plane can set, and find nothing here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+
+from quart import Blueprint, Response, abort, request
+
+from gglib_core.errors import InvalidRequest
+from gglib_core.models import Model, RunningModel
+from gglib_proxy.control.answers import json_answer
+from gglib_proxy.control.context import ControlContext
+from gglib_proxy.control.models import find_model
+from gglib_proxy.control.patience import until_stopped
+
+PEER_HEADER = "x-gglib-peer"
+DEFAULT_LINES = 200
+MAX_LINES = 10_000
+_SWITCH = {"0": False, "false": False, "1": True, "true": True}
+
+
+def owner_routes(context: ControlContext) -> Blueprint:
+    """What the command line asks for."""
+    routes = Blueprint("owner", __name__, url_prefix="/api/v1")
+
+    @routes.get("/status")
+    async def status() -> Response:
+        return json_answer(_status(context))
+
+    @routes.get("/logs/<path:name>")
+    async def logs(name: str) -> Response:
+        model = find_model(context.catalog, name)
+        text = _log_text(context, model, _count(), is_followed=_is_followed())
+        return Response(text, content_type="text/plain; charset=utf-8")
+
+    routes.before_request(_hide_from_clients)
+    return routes
+
+
+async def _hide_from_clients() -> None:
+    if PEER_HEADER in request.headers:
+        abort(404)
+
+
+def _status(context: ControlContext) -> dict[str, object]:
+    return {
+        "version": context.info.version,
+        "pid": context.info.pid,
+        "url": context.info.url,
+        "uptime_seconds": round(time.monotonic() - context.info.started, 3),
+        "engine": context.info.engine,
+        "models": [_running(model) for model in context.runtime.current()],
+    }
+
+
+def _running(model: RunningModel) -> dict[str, object]:
+    return {
+        "model_id": model.model_id,
+        "name": model.name,
+        "state": model.state,
+        "context": model.context,
+        "leases": model.leases,
+        "waiting": model.waiting,
+        "pid": model.pid,
+        "port": model.port,
+        "since_seconds": round(model.since_seconds, 3),
+        "is_pinned": model.is_pinned,
+        "memory_bytes": model.memory_bytes,
+        "failure": model.failure,
+    }
+
+
+def _count() -> int:
+    text = request.args.get("lines", str(DEFAULT_LINES))
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise InvalidRequest(f"lines is {text!r}; it has to be a number.", param="lines")
+    return min(int(text), MAX_LINES)
+
+
+def _is_followed() -> bool:
+    """A HEAD has no body, so there is nothing to wait for."""
+    text = request.args.get("follow", "0")
+    if text not in _SWITCH:
+        raise InvalidRequest(f"follow is {text!r}; it has to be 1 or 0.", param="follow")
+    return _SWITCH[text] and request.method != "HEAD"
+
+
+async def _log_text(
+    context: ControlContext, model: Model, count: int, *, is_followed: bool
+) -> AsyncIterator[bytes]:
+    """The last lines, then those to come: none is lost in between, for nothing awaits there."""
+    followed = context.logs.follow(model.id) if is_followed else None
+    yield _text(*context.logs.recent_lines(model.id, count))
+    if followed is not None:
+        async for line in until_stopped(context.stop, followed):
+            yield _text(line)
+
+
+def _text(*lines: str) -> bytes:
+    return "".join(f"{line}\n" for line in lines).encode("utf-8", "replace")

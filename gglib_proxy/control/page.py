@@ -1,0 +1,169 @@
+"""`/`: a short page that says what answers here and how to use it.
+
+For browsers it is HTML without a script or an outside resource, for programs JSON, else text.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import shlex
+from html import escape
+
+import msgspec
+from quart import Blueprint, Response, request
+
+from gglib_core.models import Capability, Model
+from gglib_proxy.control.context import ControlContext
+from gglib_proxy.control.owner import PEER_HEADER
+from gglib_proxy.listing import Listing, Listings, Rendered
+
+_ABOUT = (
+    "One OpenAI- and Anthropic-compatible endpoint that runs and swaps llama.cpp models on demand"
+)
+_ADD = "gglib model add PATH/TO/MODEL.gguf"
+_AUTHORITY = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}")
+_STYLE = """
+body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;
+color:#1c1c1e;background:#fff}
+code,pre{font:14px/1.5 ui-monospace,monospace;background:#f2f2f4;border-radius:4px}
+code{padding:.1em .3em}pre{padding:.8em;overflow-x:auto}
+table{border-collapse:collapse;width:100%}
+th,td{text-align:left;padding:.3rem .8rem .3rem 0;border-bottom:1px solid #ddd}
+.loaded{color:#106b21}.loading{color:#8a5a00}.failed{color:#b00020}
+@media(prefers-color-scheme:dark){body{color:#eee;background:#1c1c1e}
+code,pre{background:#2c2c2e}th,td{border-color:#444}
+.loaded{color:#6fdc85}.loading{color:#f0c060}.failed{color:#ff8a80}}
+"""
+_STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+_POLICY = (
+    f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; img-src 'self'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'"
+)
+_KINDS = ["text/plain", "text/html", "application/json"]
+
+
+def page_routes(context: ControlContext, listings: Listings) -> Blueprint:
+    """The page, and the icon that browsers ask for with it."""
+    routes = Blueprint("page", __name__)
+    table = Rendered(listings, _table)
+
+    @routes.get("/")
+    async def page() -> Response:
+        url, version = _public_url(context), context.info.version
+        kind = request.accept_mimetypes.best_match(_KINDS, "text/plain")
+        if kind == "text/html":
+            body = _html(url, version, _example(listings.current()), table.current())
+        elif kind == "application/json":
+            body = msgspec.json.encode(_document(url, version))
+        else:
+            body = _plain(url, version, listings.current())
+        return _page(body, kind)
+
+    @routes.get("/favicon.ico")
+    async def favicon() -> Response:
+        response = Response(b"", 204, headers={"cache-control": "max-age=86400"})
+        del response.headers["content-type"], response.headers["content-length"]
+        return response
+
+    return routes
+
+
+def _page(body: bytes, kind: str) -> Response:
+    headers = {
+        "content-security-policy": _POLICY,
+        "referrer-policy": "no-referrer",
+        "cache-control": "no-cache",
+        "vary": "accept",
+    }
+    text = kind if kind == "application/json" else f"{kind}; charset=utf-8"
+    return Response(body, content_type=text, headers=headers)
+
+
+def _public_url(context: ControlContext) -> str:
+    """As the client has reached it, where that is known."""
+    host = request.headers.get("host", "")
+    if PEER_HEADER not in request.headers or _AUTHORITY.fullmatch(host) is None:
+        return context.info.url
+    scheme = "https" if request.headers.get("x-gglib-scheme") == "https" else "http"
+    return f"{scheme}://{host}"
+
+
+def _example(listing: Listing) -> Model | None:
+    """A model to chat with, one that runs if there is one."""
+    chatty = [model for model in listing.models if Capability.CHAT in model.capabilities]
+    return next((model for model in chatty if model.id in listing.states), next(iter(chatty), None))
+
+
+def _curl(url: str, model: Model | None) -> str:
+    if model is None:
+        return f"curl {url}/v1/models"
+    messages = [{"role": "user", "content": "Hello!"}]
+    body = json.dumps({"model": model.name, "messages": messages}, ensure_ascii=False)
+    return (
+        f"curl {url}/v1/chat/completions -H 'Content-Type: application/json' -d {shlex.quote(body)}"
+    )
+
+
+def _document(url: str, version: str) -> dict[str, str]:
+    return {
+        "name": "gglib",
+        "version": version,
+        "description": _ABOUT,
+        "openai_base_url": f"{url}/v1",
+        "anthropic_base_url": url,
+        "models": f"{url}/v1/models",
+        "health": f"{url}/health",
+    }
+
+
+def _plain(url: str, version: str, listing: Listing) -> bytes:
+    models = [f"  {model.name} ({listing.status(model)})" for model in listing.models]
+    lines = [
+        f"gglib {version}: {_ABOUT}.",
+        "",
+        f"OpenAI base URL:    {url}/v1",
+        f"Anthropic base URL: {url}",
+        "",
+        "Models:" if models else f"There is no model yet. Add one: {_ADD}",
+        *models,
+        "",
+        _curl(url, _example(listing)),
+        "",
+    ]
+    return "\n".join(lines).encode("utf-8", "replace")
+
+
+def _html(url: str, version: str, example: Model | None, table: bytes) -> bytes:
+    head = f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>gglib</title>
+<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head>
+<body><h1>gglib {escape(version)}</h1>
+<p>{_ABOUT}.</p>
+<p>OpenAI base URL: <code>{escape(url)}/v1</code><br>
+Anthropic base URL: <code>{escape(url)}</code></p>
+<pre>{escape(_curl(url, example))}</pre>
+<h2>Models</h2>
+"""
+    foot = """
+<p><a href="/v1/models">/v1/models</a> · <a href="/health">/health</a></p></body></html>
+"""
+    return head.encode("utf-8", "replace") + table + foot.encode()
+
+
+def _table(listing: Listing) -> bytes:
+    if not listing.models:
+        return f"<p>There is no model yet. Add one: <code>{_ADD}</code></p>".encode()
+    heads = "<tr><th>Model</th><th>Status</th><th>Can do</th></tr>"
+    rows = "\n".join(_row(model, listing) for model in listing.models)
+    return f"<table>{heads}\n{rows}</table>".encode("utf-8", "replace")
+
+
+def _row(model: Model, listing: Listing) -> str:
+    status, can = listing.status(model), ", ".join(sorted(model.capabilities))
+    names = escape(model.name) + "".join(
+        f" <small>{escape(alias)}</small>" for alias in model.aliases
+    )
+    return f'<tr><td>{names}</td><td class="{status}">{status}</td><td>{can}</td></tr>'
