@@ -112,11 +112,11 @@ class Answering:
     # steps
 
     def _after(self, seconds: float, step: Callable[[], None]) -> None:
-        """Go on `seconds` after the last step was due, at once where that has passed."""
+        """Go on `seconds` after the last step was due; a delay is not made up for."""
         if seconds <= 0:
             step()
         else:
-            self._due += seconds
+            self._due = max(self._due + seconds, self._loop.time())
             self._timer = self._loop.call_at(self._due, step)
 
     def _advance(self) -> None:
@@ -132,6 +132,7 @@ class Answering:
         elif self._is_stream:
             self._send_part()
         else:
+            self._note_first_token()
             whole = self._plan.token_seconds * max(self.generation.count - 1, 0)
             self._after(whole, self._answer_whole)
 
@@ -172,7 +173,6 @@ class Answering:
     def _answer_whole(self) -> None:
         if self._is_done or self._host.is_stopping:
             return
-        self._note_first_token()
         self._note_times()
         outcome = "gone" if self._exchange.is_over else "done"
         if outcome == "done":

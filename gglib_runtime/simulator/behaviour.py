@@ -105,6 +105,9 @@ class Behaviour(AnswerPlan, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Ignore SIGTERM and SIGINT from the start; only SIGKILL helps."""
     stop_seconds: float = 0.0
     """Time between SIGTERM and exit, beyond what requests take."""
+    stop_listening: bool = True
+    """Close the listener and idle connections on SIGTERM; else only after `stop_seconds`, with no
+    request answered meanwhile, so that a test can see what is sent into a stopping engine."""
     stop_with_requests: Literal["wait", "cut"] = "wait"
     """On SIGTERM with requests running: `wait` sends nothing more and stays until their clients
     have closed (llama.cpp 0.5); `cut` closes their connections and exits (llama.cpp 0.6)."""
