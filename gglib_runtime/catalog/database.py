@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -118,7 +119,7 @@ def _sqlite_engine(path: Path, busy_seconds: float) -> Engine:
             address, uri=True, timeout=busy_seconds, isolation_level=None, check_same_thread=False
         )
         try:
-            _configure(connection)
+            _configure(connection, busy_seconds)
         except BaseException:
             connection.close()
             raise
@@ -143,12 +144,25 @@ def _create_file(path: Path) -> None:
         ) from error
 
 
-def _configure(connection: sqlite3.Connection) -> None:
+def _configure(connection: sqlite3.Connection, busy_seconds: float) -> None:
     if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-        connection.execute("PRAGMA journal_mode=WAL")
+        _switch_to_wal(connection, time.monotonic() + busy_seconds)
     connection.execute("PRAGMA synchronous=NORMAL")
     connection.execute("PRAGMA foreign_keys=ON")
     connection.execute("PRAGMA temp_store=MEMORY")
+
+
+def _switch_to_wal(connection: sqlite3.Connection, deadline: float) -> None:
+    """Several processes may open a new file at once, and SQLite does not wait here by itself."""
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.005)
+        else:
+            return
 
 
 def _begin(connection: Connection) -> None:

@@ -6,6 +6,8 @@ changed. Not here: the migrations themselves, which stand in `migrations/`.
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -26,6 +28,10 @@ _version = sa.Table(  # as Alembic would make it
     sa.MetaData(),
     sa.Column("version_num", sa.String(32), nullable=False),
     sa.PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
+
+_sequence = sa.Table(  # as SQLite makes it
+    "sqlite_sequence", sa.MetaData(), sa.Column("name", sa.Text), sa.Column("seq", sa.Integer)
 )
 
 
@@ -66,8 +72,8 @@ def migrate(connection: Connection, found: str | None) -> None:
             f"The database was changed by a newer gglib: it has schema {found}, and this version "
             f"knows up to {HEAD}. Install the newer gglib, or use another database."
         )
-    command.upgrade(config, HEAD)
-    _check_references(connection)
+    with _rebuilding(connection):
+        command.upgrade(config, HEAD)
 
 
 def scripts_directory(package: Path = Path(__file__).parents[1]) -> Path:
@@ -100,8 +106,24 @@ def _create(connection: Connection) -> None:
     connection.execute(_version.insert().values(version_num=HEAD))
 
 
-def _check_references(connection: Connection) -> None:
-    """What `altering` switched off while tables were rebuilt."""
-    if is_sqlite(connection.engine):
-        broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
-        assert not broken, f"a migration lost what these rows refer to: {broken}"
+@contextmanager
+def _rebuilding(connection: Connection) -> Generator[None]:
+    """Keep what SQLite forgets of a table that is rebuilt: which ids were given away already."""
+    if not is_sqlite(connection.engine):
+        yield
+        return
+    given = _given_ids(connection)
+    yield
+    for table, highest in given.items():
+        if connection.dialect.has_table(connection, table):
+            connection.execute(_sequence.delete().where(_sequence.c.name == table))
+            connection.execute(_sequence.insert().values(name=table, seq=highest))
+    # `altering` switched the check off, for a rebuilt table is dropped first.
+    broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
+    assert not broken, f"a migration lost what these rows refer to: {broken}"
+
+
+def _given_ids(connection: Connection) -> dict[str, int]:
+    if not connection.dialect.has_table(connection, _sequence.name):
+        return {}
+    return {row.name: row.seq for row in connection.execute(sa.select(_sequence))}

@@ -1,13 +1,15 @@
 """How a model becomes rows of the catalog's tables, and rows become models.
 
-Every function works inside the transaction that it is given. Not here: what a model may be.
+Every function works inside the transaction that it is given. An entry that makes no sense is a
+DatabaseError. Not here: what a model may be.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -43,22 +45,21 @@ def read_revision(connection: Connection) -> int:
 
 
 def read_models(connection: Connection) -> tuple[Model, ...]:
-    """All models, by id. Raises DatabaseError where an entry makes no sense."""
+    """All models, by id."""
     names = _names(connection.execute(sa.select(model_names).order_by(model_names.c.position)))
-    try:
+    with _legible():
         rows = connection.execute(sa.select(models).order_by(models.c.id)).mappings()
         return tuple(_model(row, names) for row in rows)
-    except (LookupError, TypeError, ValueError, msgspec.DecodeError) as error:
-        raise DatabaseError(f"The catalog has an entry that cannot be read: {error}.") from error
 
 
 def read_model(connection: Connection, model_id: int) -> Model | None:
     """The model of that id."""
-    found = connection.execute(models.select().where(models.c.id == model_id)).mappings().first()
-    if found is None:
-        return None
     chosen = model_names.select().where(model_names.c.model_id == model_id)
-    return _model(found, _names(connection.execute(chosen.order_by(model_names.c.position))))
+    names = _names(connection.execute(chosen.order_by(model_names.c.position)))
+    with _legible():
+        query = models.select().where(models.c.id == model_id)
+        row = connection.execute(query).mappings().first()
+        return None if row is None else _model(row, names)
 
 
 def model_of_file(connection: Connection, real_path: str) -> int | None:
@@ -132,6 +133,18 @@ def _names(rows: Iterable[Any]) -> dict[int, list[str]]:
     return names
 
 
+@contextmanager
+def _legible() -> Generator[None]:
+    """Entries are written by this module alone; one that makes no sense was changed by others."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, msgspec.DecodeError) as error:
+        raise DatabaseError(
+            f"The catalog has an entry that cannot be read ({error}). Restore a backup, or correct "
+            "the entry where it was changed."
+        ) from error
+
+
 def _model(row: RowMapping, names: Mapping[int, list[str]]) -> Model:
     name, *aliases = names[row["id"]]
     return Model(
@@ -140,7 +153,7 @@ def _model(row: RowMapping, names: Mapping[int, list[str]]) -> Model:
         aliases=tuple(aliases),
         paths=tuple(row["paths"]),
         # A fact that this version does not know was written by one that reads more of the header.
-        facts=GgufFacts(**{key: row["facts"][key] for key in _FACTS & row["facts"].keys()}),
+        facts=GgufFacts(**{key: row["facts"][key] for key in _FACTS.intersection(row["facts"])}),
         capabilities=frozenset(map(Capability, row["capabilities"])),
         tags=tuple(row["tags"]),
         arguments=tuple(row["arguments"]),
