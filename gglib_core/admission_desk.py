@@ -1,0 +1,271 @@
+"""The asynchronous face of the admission queue: requests wait here, and leases are handed out.
+
+`AdmissionDesk` turns the queue's actions into results of waiting requests, orders to the engines,
+and one timer. What an engine is, how it starts and how it ends are its owner's business; who may
+use which model is decided by `AdmissionQueue` alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Iterable, Sequence
+from typing import Protocol, cast
+
+from gglib_core.admission import (
+    Action,
+    AdmissionPolicy,
+    AdmissionQueue,
+    Grant,
+    Launch,
+    Reject,
+    Resident,
+    ResidentState,
+    StopReason,
+    Ticket,
+)
+from gglib_core.errors import GglibError, LaunchFailed
+from gglib_core.models import Model, ModelState, RunningModel, Target
+
+
+class RunningEngine(Protocol):
+    """An engine that takes requests, as far as a lease needs it."""
+
+    @property
+    def target(self) -> Target:
+        """Constant for the engine's life."""
+        ...
+
+    @property
+    def is_live(self) -> bool:
+        """Whether its process still runs."""
+        ...
+
+
+class Engines(Protocol):
+    """What carries out the queue's orders. Neither method fails, waits or calls the desk."""
+
+    def launch(self, resident: Resident) -> None:
+        """Begin to start it; tell the desk `ready`, `failed` or `exited` later."""
+        ...
+
+    def stop(self, resident: Resident, reason: StopReason) -> None:
+        """Begin to end it; tell the desk `exited` later."""
+        ...
+
+
+class EngineLease:
+    """A lease on one running engine; fills the port `Lease`."""
+
+    __slots__ = ("_desk", "_engine", "_resident", "target")
+
+    def __init__(self, desk: AdmissionDesk, resident: Resident, engine: RunningEngine) -> None:
+        self.target: Target = engine.target
+        self._desk: AdmissionDesk = desk
+        self._engine: RunningEngine = engine
+        self._resident: Resident | None = resident
+
+    def __repr__(self) -> str:
+        held = "held" if self._resident is not None else "released"
+        return f"<EngineLease {self.target.model_name} {self.target.launch_id} {held}>"
+
+    @property
+    def is_live(self) -> bool:
+        return self._engine.is_live
+
+    def release(self) -> None:
+        resident = self._resident
+        if resident is not None:
+            self._resident = None
+            self._desk.released(resident)
+
+
+class AdmissionDesk:
+    """Waiting requests and leases around one `AdmissionQueue`; belongs to one event loop."""
+
+    def __init__(self, policy: AdmissionPolicy, engines: Engines) -> None:
+        self._queue = AdmissionQueue(policy)
+        self._engines = engines
+        self._loop = asyncio.get_running_loop()
+        self._running: dict[Resident, RunningEngine] = {}
+        self._asked: dict[int, tuple[Model, float]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = math.inf
+
+    def __repr__(self) -> str:
+        return f"<AdmissionDesk {self._queue!r}>"
+
+    # Requests
+
+    async def admit(self, model: Model, *, context: int, may_load: bool = True) -> EngineLease:
+        """As `ModelRuntime.admit` promises."""
+        resident = self._queue.lease_now(model.id, context, self._loop.time())
+        if resident is None:
+            resident = await self._wait(model, context, may_load=may_load)
+        return EngineLease(self, resident, self._running[resident])
+
+    async def _wait(self, model: Model, context: int, *, may_load: bool) -> Resident:
+        outcome: asyncio.Future[Resident | GglibError] = self._loop.create_future()
+        now = self._loop.time()
+        if not self._queue.waiting_for(model.id):
+            self._asked[model.id] = (model, now)
+        ticket, actions = self._queue.request(
+            model, context, now, may_load=may_load, handle=outcome
+        )
+        self._apply(actions)
+        try:
+            result = outcome.result() if outcome.done() else await outcome
+        except asyncio.CancelledError:
+            self._cancelled(ticket)
+            raise
+        if isinstance(result, GglibError):
+            # One error may end many requests: each raises it without the others' tracebacks.
+            raise result.with_traceback(None)
+        if result not in self._running:
+            # It died between the grant and this moment, and so did the connection to be.
+            self.released(result)
+            return await self._wait(model, context, may_load=may_load)
+        return result
+
+    def _cancelled(self, ticket: Ticket) -> None:
+        self._apply(self._queue.cancel(ticket, self._loop.time()))
+
+    def released(self, resident: Resident) -> None:
+        """One lease has ended."""
+        actions = self._queue.release(resident, self._loop.time())
+        if actions or self._queue.deadline < self._timer_at:
+            self._apply(actions)
+
+    # What happens to engines
+
+    def ready(self, resident: Resident, engine: RunningEngine) -> None:
+        """The resident takes requests."""
+        self._running[resident] = engine
+        self._apply(self._queue.ready(resident, self._loop.time()))
+
+    def failed(self, resident: Resident, error: LaunchFailed) -> None:
+        """The resident did not become ready, and its process is gone."""
+        self._apply(self._queue.failed(resident, error, self._loop.time()))
+
+    def exited(self, resident: Resident, error: LaunchFailed | None = None) -> None:
+        """The resident's process is gone: as ordered, or (with `error`) of itself."""
+        self._running.pop(resident, None)
+        self._apply(self._queue.exited(resident, self._loop.time(), error))
+
+    # What people want
+
+    def unload(self, model_id: int | None) -> None:
+        """Stop the model, or all, once its leases have ended."""
+        self._apply(self._queue.unload(model_id, self._loop.time()))
+
+    def refreshed(self, models: Iterable[Model]) -> None:
+        """The catalog has changed: `models` are all there are."""
+        self._apply(self._queue.refreshed(models, self._loop.time()))
+
+    def forget_failure(self, model_id: int) -> None:
+        """Let the model be launched again at once."""
+        self._queue.forget_failure(model_id)
+
+    def close(self) -> None:
+        """Reject those that wait and those that come; leases go on."""
+        self._apply(self._queue.close(self._loop.time()))
+
+    # What is
+
+    @property
+    def policy(self) -> AdmissionPolicy:
+        return self._queue.policy
+
+    @property
+    def residents(self) -> Sequence[Resident]:
+        """Those that hold a place, in no particular order."""
+        return tuple(self._queue.residents.values())
+
+    def waiting_for(self, model_id: int) -> int:
+        """Requests that wait for the model."""
+        return self._queue.waiting_for(model_id)
+
+    def asked_at(self, model_id: int) -> float:
+        """When the first request came of those that wait, or waited last, for the model."""
+        return self._asked[model_id][1]
+
+    def current(self) -> list[RunningModel]:
+        """As `ModelRuntime.current`, without what only a process can tell."""
+        queue = self._queue
+        shown = {resident.model.id: self._shown(resident) for resident in self.residents}
+        for model_id, failure in queue.failures.items():
+            if model_id not in shown:
+                shown[model_id] = RunningModel(
+                    model_id=model_id,
+                    name=failure.model.name,
+                    state=ModelState.FAILED,
+                    context=0,
+                    failure=str(failure.error),
+                    is_pinned=failure.model.is_pinned,
+                )
+        for model_id in queue.waiting_models() - shown.keys():
+            model, _ = self._asked[model_id]
+            shown[model_id] = RunningModel(
+                model_id=model_id,
+                name=model.name,
+                state=ModelState.UNLOADED,
+                context=0,
+                waiting=queue.waiting_for(model_id),
+                is_pinned=model.is_pinned,
+            )
+        return [shown[model_id] for model_id in sorted(shown)]
+
+    def _shown(self, resident: Resident) -> RunningModel:
+        return RunningModel(
+            model_id=resident.model.id,
+            name=resident.model.name,
+            state=_STATES[resident.state],
+            context=resident.context,
+            leases=resident.leases,
+            waiting=self._queue.waiting_for(resident.model.id),
+            since_seconds=self._loop.time() - resident.changed,
+            is_pinned=resident.model.is_pinned,
+        )
+
+    # Carrying out
+
+    def _apply(self, actions: Sequence[Action]) -> None:
+        for action in actions:
+            match action:
+                case Grant(ticket, resident):
+                    _resolve(ticket, resident)
+                case Reject(ticket, error):
+                    _resolve(ticket, error)
+                case Launch(resident):
+                    self._engines.launch(resident)
+                case _:
+                    self._engines.stop(action.resident, action.reason)
+        self._arm()
+
+    def _arm(self) -> None:
+        """Set the timer to the queue's deadline; one that is early does no harm and stays."""
+        deadline = self._queue.deadline
+        if deadline >= self._timer_at:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(deadline, self._tick)
+        self._timer_at = deadline
+
+    def _tick(self) -> None:
+        self._timer, self._timer_at = None, math.inf
+        self._apply(self._queue.tick(self._loop.time()))
+
+
+_STATES = {
+    ResidentState.STARTING: ModelState.LOADING,
+    ResidentState.READY: ModelState.LOADED,
+    ResidentState.STOPPING: ModelState.STOPPING,
+}
+
+
+def _resolve(ticket: Ticket, result: Resident | GglibError) -> None:
+    # A request that was cancelled gives back in `_cancelled` what it is granted here.
+    outcome = cast("asyncio.Future[Resident | GglibError]", ticket.handle)
+    if not outcome.done():
+        outcome.set_result(result)

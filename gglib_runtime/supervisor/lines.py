@@ -1,0 +1,45 @@
+"""Bytes of a process's output, cut into lines of text. Pure; not here: reading and keeping them."""
+
+from __future__ import annotations
+
+MAX_LINE_BYTES = 8 * 1024
+_CUT = " … (cut)"
+
+
+class LineSplitter:
+    """Collects bytes and gives out whole lines; what exceeds a line's limit is dropped."""
+
+    __slots__ = ("_is_cut", "_limit", "_partial")
+
+    def __init__(self, limit: int = MAX_LINE_BYTES) -> None:
+        self._limit = limit
+        self._partial = b""
+        self._is_cut = False
+
+    def feed(self, data: bytes) -> list[str]:
+        """The lines that `data` completes."""
+        first, *rest = data.split(b"\n")
+        self._extend(first)
+        lines: list[str] = []
+        for piece in rest:
+            lines.append(self._take())
+            self._extend(piece)
+        return lines
+
+    def flush(self) -> list[str]:
+        """What is left when no more bytes will come."""
+        return [self._take()] if self._partial else []
+
+    def _extend(self, piece: bytes) -> None:
+        room = self._limit - len(self._partial)
+        if len(piece) > room:
+            self._is_cut = True
+            piece = piece[:room]
+        self._partial += piece
+
+    def _take(self) -> str:
+        text = self._partial.removesuffix(b"\r").decode("utf-8", "replace")
+        if self._is_cut:
+            text += _CUT
+        self._partial, self._is_cut = b"", False
+        return text

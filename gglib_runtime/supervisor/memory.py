@@ -1,0 +1,65 @@
+"""Waits until a stopped engine's memory is there for the next one.
+
+Main memory is free once a process has been reaped, unless a driver or a descendant lags behind; so
+the wait ends as soon as there is enough, and also when no more comes. Not here: video memory, whose
+readers differ by vendor, and choosing what to stop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+MemoryReader = Callable[[], int | None]
+"""The bytes that could be taken now; None when that is unknown."""
+
+_CGROUP = Path("/sys/fs/cgroup")
+_POLL_SECONDS = 0.01
+_STEADY_SECONDS = 0.25
+"""When this long no memory has come back, none is on its way."""
+
+
+def available_bytes() -> int | None:
+    """What the system and, in a container, its limit leave."""
+    free: int = psutil.virtual_memory().available
+    room = cgroup_room(_CGROUP)
+    return free if room is None else min(free, room)
+
+
+def cgroup_room(group: Path) -> int | None:
+    """What the control group (version 2) at `group` may still take; None without a limit."""
+    try:
+        limit = (group / "memory.max").read_text().strip()
+        if limit == "max":
+            return None
+        used = int((group / "memory.current").read_text())
+        return max(0, int(limit) - used + _reclaimable(group))
+    except (OSError, ValueError):
+        return None
+
+
+def _reclaimable(group: Path) -> int:
+    """Page cache counts as used, but makes room."""
+    for line in (group / "memory.stat").read_text().splitlines():
+        name, _, value = line.partition(" ")
+        if name == "inactive_file":
+            return int(value)
+    return 0
+
+
+async def wait_for_memory(needed_bytes: int, reader: MemoryReader, limit_seconds: float) -> bool:
+    """Wait until that much is available, no more comes, or the limit; whether it is."""
+    clock = asyncio.get_running_loop().time
+    begin = grown_at = clock()
+    most = 0
+    while (available := reader()) is not None and available < needed_bytes:
+        now = clock()
+        if available > most:
+            most, grown_at = available, now
+        if now - begin >= limit_seconds or now - grown_at >= _STEADY_SECONDS:
+            return False
+        await asyncio.sleep(_POLL_SECONDS)
+    return True

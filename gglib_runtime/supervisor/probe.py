@@ -1,0 +1,112 @@
+"""One question to whoever listens on an engine's port: `GET /props`, with a key or without.
+
+Not here: what to make of the answer. Own HTTP of a few lines, because a client library would cost
+more than the engines' answers take.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from gglib_runtime.supervisor.command import HOST
+
+PROBE_SECONDS = 2.0
+_MAX_HEAD_BYTES = 64 * 1024
+_MAX_BODY_BYTES = 8 * 1024 * 1024
+
+
+class Answer(Enum):
+    """What came back."""
+
+    NOTHING = auto()
+    """Nobody listens, or no answer came."""
+    LOADING = auto()
+    REFUSED_KEY = auto()
+    PROPERTIES = auto()
+    """200, with a JSON object."""
+    STRANGE = auto()
+    """Nothing that llama-server would say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """An answer and what it says."""
+
+    answer: Answer
+    alias: str | None = None
+    """The model's public name, when the properties have one."""
+    detail: str = ""
+
+
+_NOTHING = Probed(Answer.NOTHING)
+
+
+async def probe(port: int, api_key: str | None, timeout_seconds: float = PROBE_SECONDS) -> Probed:
+    """Ask for the properties; every failure is an answer too."""
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            return await _ask(port, api_key)
+    except (TimeoutError, OSError, asyncio.IncompleteReadError):
+        return _NOTHING
+    except asyncio.LimitOverrunError:
+        return Probed(Answer.STRANGE, detail="no HTTP head")
+
+
+async def _ask(port: int, api_key: str | None) -> Probed:
+    reader, writer = await asyncio.open_connection(HOST, port, limit=_MAX_HEAD_BYTES)
+    try:
+        # A connection to a free port of the ephemeral range may, by chance, come out at itself.
+        if writer.get_extra_info("sockname") == writer.get_extra_info("peername"):
+            return _NOTHING
+        writer.write(_request(port, api_key))
+        head = await reader.readuntil(b"\r\n\r\n")
+        return await _judge(head, reader)
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+
+def _request(port: int, api_key: str | None) -> bytes:
+    key = "" if api_key is None else f"Authorization: Bearer {api_key}\r\n"
+    return (
+        f"GET /props HTTP/1.1\r\nHost: {HOST}:{port}\r\n{key}Accept: */*\r\n"
+        "Connection: close\r\n\r\n"
+    ).encode()
+
+
+async def _judge(head: bytes, reader: asyncio.StreamReader) -> Probed:
+    match head.split(b" ", 2)[:2]:
+        case [version, b"503"] if version.startswith(b"HTTP/1."):
+            return Probed(Answer.LOADING)
+        case [version, b"401"] if version.startswith(b"HTTP/1."):
+            return Probed(Answer.REFUSED_KEY)
+        case [version, b"200"] if version.startswith(b"HTTP/1."):
+            return _properties(await _body(head, reader))
+        case _:
+            line = head.split(b"\r\n", 1)[0][:80].decode("latin-1")
+            return Probed(Answer.STRANGE, detail=f"it answers {line!r}")
+
+
+async def _body(head: bytes, reader: asyncio.StreamReader) -> bytes:
+    for line in head.split(b"\r\n")[1:]:
+        name, _, value = line.partition(b":")
+        if name.lower() == b"content-length" and value.strip().isdigit():
+            return await reader.readexactly(min(int(value), _MAX_BODY_BYTES))
+    pieces: list[bytes] = []
+    while (piece := await reader.read(_MAX_HEAD_BYTES)) and len(pieces) < 1024:
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _properties(body: bytes) -> Probed:
+    try:
+        properties = json.loads(body)
+        alias = properties.get("model_alias")
+    except (ValueError, AttributeError, RecursionError):
+        return Probed(Answer.STRANGE, detail="its /props is no JSON object")
+    return Probed(Answer.PROPERTIES, alias=alias if isinstance(alias, str) else None)

@@ -1,0 +1,92 @@
+"""Whether a loading process gets on: by its log lines, memory, processor time and reading.
+
+Not here: whether it is ready.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Protocol
+
+import psutil
+
+_MIB = 1024**2
+_BUSY_SHARE = 0.1
+"""Of one processor; our probes alone cost an engine up to a hundredth."""
+
+
+class Output(Protocol):
+    """When the process last printed something, on the loop's clock."""
+
+    @property
+    def last_line_at(self) -> float: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effort:
+    """What a process and its descendants have used so far."""
+
+    memory_bytes: int
+    read_bytes: int
+    cpu_seconds: float
+
+    def shows_progress_since(self, earlier: Effort, seconds: float) -> bool:
+        """Whether it did more in these seconds than answer probes."""
+        grown = self.memory_bytes - earlier.memory_bytes >= _MIB
+        read = self.read_bytes - earlier.read_bytes >= _MIB
+        busy = self.cpu_seconds - earlier.cpu_seconds >= _BUSY_SHARE * seconds
+        return grown or read or busy
+
+
+class ProgressMeter:
+    """Notices when nothing has moved for `stall_seconds`; 0 is no limit."""
+
+    def __init__(self, pid: int, output: Output, stall_seconds: float) -> None:
+        self._pid = pid
+        self._output = output
+        self._limit = stall_seconds
+        self._step = min(2.0, stall_seconds / 10)
+        self._loop = asyncio.get_running_loop()
+        self._sampled_at = self._moved_at = self._loop.time()
+        self._effort: Effort | None = None
+
+    async def check(self) -> bool:
+        """Look once in a while; False when the process has stalled."""
+        now = self._loop.time()
+        if not self._limit or now - self._sampled_at < self._step:
+            return True
+        before, seconds = self._effort, now - self._sampled_at
+        self._effort, self._sampled_at = await asyncio.to_thread(measure_effort, self._pid), now
+        if before is None or self._effort is None:
+            return True
+        if self._effort.shows_progress_since(before, seconds):
+            self._moved_at = now
+        return now - max(self._moved_at, self._output.last_line_at) < self._limit
+
+
+def measure_effort(pid: int) -> Effort | None:
+    """Blocking; None when the process is gone."""
+    try:
+        root = psutil.Process(pid)
+        processes = [root, *root.children(recursive=True)]
+    except psutil.Error:
+        return None
+    memory, read, cpu = 0, 0, 0.0
+    for process in processes:
+        try:
+            memory += process.memory_info().rss
+            times = process.cpu_times()
+            cpu += times.user + times.system
+            read += _read_bytes(process)
+        except psutil.Error:
+            continue
+    return Effort(memory_bytes=memory, read_bytes=read, cpu_seconds=cpu)
+
+
+def _read_bytes(process: psutil.Process) -> int:
+    try:
+        counters = process.io_counters()
+    except (psutil.Error, AttributeError):  # not on macOS
+        return 0
+    return counters.read_bytes + getattr(counters, "read_chars", 0)

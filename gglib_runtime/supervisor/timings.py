@@ -1,0 +1,31 @@
+"""Where the time of a cold request goes. Not here: measuring it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True, kw_only=True)
+class SwapTimings:
+    """The parts of one launch, from the first request that wanted it; filled in as it goes."""
+
+    queue_seconds: float = 0.0
+    """From the first request until a place was decided upon: turns, and answers that ended."""
+    stop_seconds: float = 0.0
+    """From TERM of the model that had the place until its process was gone."""
+    memory_seconds: float = 0.0
+    """Waiting for the stopped model's memory."""
+    spawn_seconds: float = 0.0
+    """From the decision to launch until the process ran, without `memory_seconds`."""
+    ready_seconds: float = 0.0
+    """From there until the engine was proved ready."""
+
+    def __str__(self) -> str:
+        parts = (
+            ("queue", self.queue_seconds),
+            ("stop", self.stop_seconds),
+            ("memory", self.memory_seconds),
+            ("spawn", self.spawn_seconds),
+            ("ready", self.ready_seconds),
+        )
+        return " ".join(f"{name} {seconds * 1000:.1f} ms" for name, seconds in parts)
