@@ -129,8 +129,7 @@ async def _supervisor(
         policy=_policy(settings),
         catalog=catalog,
         engine_command=engine.command,
-        children_dir=settings.paths.children,
-        logs_dir=settings.paths.logs,
+        paths=settings.paths,
     ) as supervisor:
         forget_listener = catalog.add_listener(supervisor.catalog_changed)
         try:
