@@ -7,7 +7,8 @@ header that only the data plane can set, and find nothing here.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 from quart import Blueprint, Response, abort, request
 
@@ -16,7 +17,7 @@ from gglib_core.models import Model, RunningModel
 from gglib_proxy.control.answers import json_answer
 from gglib_proxy.control.context import ControlContext
 from gglib_proxy.control.models import find_model
-from gglib_proxy.control.patience import until_stopped
+from gglib_proxy.control.patience import closed_afterwards, until_stopped
 
 PEER_HEADER = "x-gglib-peer"
 DEFAULT_LINES = 200
@@ -35,7 +36,11 @@ def owner_routes(context: ControlContext) -> Blueprint:
     @routes.get("/logs/<path:name>")
     async def logs(name: str) -> Response:
         model = find_model(context.catalog, name)
-        text = _log_text(context, model, _count(), is_followed=_is_followed())
+        count, is_followed = _count(), _is_followed()
+        if is_followed:
+            text = _followed(context, model, count)
+        else:
+            text = _text(*context.logs.recent_lines(model.id, count))
         return Response(text, content_type="text/plain; charset=utf-8")
 
     routes.before_request(_hide_from_clients)
@@ -90,15 +95,13 @@ def _is_followed() -> bool:
     return _SWITCH[text] and request.method != "HEAD"
 
 
-async def _log_text(
-    context: ControlContext, model: Model, count: int, *, is_followed: bool
-) -> AsyncIterator[bytes]:
+async def _followed(context: ControlContext, model: Model, count: int) -> AsyncGenerator[bytes]:
     """The last lines, then those to come: none is lost in between, for nothing awaits there."""
-    followed = context.logs.follow(model.id) if is_followed else None
-    yield _text(*context.logs.recent_lines(model.id, count))
-    if followed is not None:
-        async for line in until_stopped(context.stop, followed):
-            yield _text(line)
+    async with closed_afterwards(context.logs.follow(model.id)) as coming:
+        yield _text(*context.logs.recent_lines(model.id, count))
+        async with aclosing(until_stopped(context.stop, coming)) as lines:
+            async for line in lines:
+                yield _text(line)
 
 
 def _text(*lines: str) -> bytes:

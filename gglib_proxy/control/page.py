@@ -42,7 +42,7 @@ _POLICY = (
     f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; img-src 'self'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'"
 )
-_KINDS = ["text/plain", "text/html", "application/json"]
+_KINDS = ["application/json", "text/html", "text/plain"]
 
 
 def page_routes(context: ControlContext, listings: Listings) -> Blueprint:
@@ -53,7 +53,7 @@ def page_routes(context: ControlContext, listings: Listings) -> Blueprint:
     @routes.get("/")
     async def page() -> Response:
         url, version = _public_url(context), context.info.version
-        kind = request.accept_mimetypes.best_match(_KINDS, "text/plain")
+        kind = _kind()
         if kind == "text/html":
             body = _html(url, version, _example(listings.current()), table.current())
         elif kind == "application/json":
@@ -69,6 +69,13 @@ def page_routes(context: ControlContext, listings: Listings) -> Blueprint:
         return response
 
     return routes
+
+
+def _kind() -> str:
+    """What suits the client best; one that takes anything is a person with curl."""
+    if request.headers.get("accept", "*/*").strip() in ("", "*/*"):
+        return "text/plain"
+    return request.accept_mimetypes.best_match(_KINDS, "text/plain")
 
 
 def _page(body: bytes, kind: str) -> Response:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from gglib_core.errors import ShuttingDown
@@ -28,13 +29,19 @@ async def unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T
 
 
 async def until_stopped(stop: asyncio.Event, items: AsyncIterator[T]) -> AsyncGenerator[T]:
-    """The items as they come, until there are no more or `stop` is set; then closes `items`."""
+    """The items as they come, until there are no more or `stop` is set."""
+    while True:
+        try:
+            yield await unless_stopped(stop, _next(items))
+        except (StopAsyncIteration, ShuttingDown):
+            return
+
+
+@asynccontextmanager
+async def closed_afterwards(items: AsyncIterator[T]) -> AsyncGenerator[AsyncIterator[T]]:
+    """Close the iterator at the block's end, if it is one that can be closed."""
     try:
-        while True:
-            try:
-                yield await unless_stopped(stop, _next(items))
-            except (StopAsyncIteration, ShuttingDown):
-                return
+        yield items
     finally:
         aclose: Callable[[], Awaitable[None]] | None = getattr(items, "aclose", None)
         if aclose is not None:
