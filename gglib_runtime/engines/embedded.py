@@ -2,10 +2,10 @@
 
     python -P embedded.py -m model.gguf --port 8080 --alias name …
 
-It ends as llama-server does: 0 after SIGTERM or SIGINT, 1 after a failed start or a second signal,
-by the signal itself while it loads. The wheel's library exports llama.cpp's own argument parser, so
-that every flag and LLAMA_ARG_* variable works; where that parser cannot be called safely, a table
-of the flags that gglib emits stands in.
+It ends as llama-server does: with 0 after SIGTERM or SIGINT, 1 after a failed start, and by the
+signal itself while it loads; but at once, without waiting for requests. The wheel's library exports
+llama.cpp's own argument parser, so that every flag and LLAMA_ARG_* variable works; where that
+parser cannot be called safely, a table of the flags that gglib emits stands in.
 
 Runs by its path and imports nothing of gglib, so that it starts fast. Not here: what flags to give
 (the supervisor), and ending when the parent dies (its wrapper around the child).
@@ -19,10 +19,9 @@ import importlib
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 FALLBACK_VARIABLE = "GGLIB_EMBEDDED_FALLBACK"
 """When set, the table is used though the native parser is there."""
@@ -35,6 +34,8 @@ _SERVER_EXAMPLE = 12
 _LEFT_TO_SERVER = -1
 """The number of slots before a flag sets it; llama-server then makes `_AUTO_PARALLEL`."""
 _AUTO_PARALLEL = 4
+
+_ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 # The wheel has no complete type stubs: it and its objects are opaque here.
 Wheel = Any
@@ -50,10 +51,10 @@ class _Exit(Exception):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Serve until a signal; the return value is the exit code."""
+    """Serve until a signal, which ends the process with 0; return 1 if the start failed."""
     # Until the model is loaded a signal ends the process at once, as it does llama-server: loading
     # holds the interpreter, so that a handler would wait for the end of it.
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _ENDING_SIGNALS:
         signal.signal(number, signal.SIG_DFL)
     try:
         server = _start(arguments)
@@ -62,12 +63,20 @@ def main(arguments: Sequence[str]) -> int:
             sys.stderr.write(f"{message}\n")
         return end.code
     _wait_for_signal()
-    _end(server)
-    return 0
+    return _leave(server)
 
 
-def _start(arguments: Sequence[str]) -> list[object]:
-    """Return the running server as the only item of a list, which alone refers to it."""
+def _leave(_still_referred_to: object) -> NoReturn:
+    """End the process past the server's destructor; the kernel gives back all there is.
+
+    The destructor waits 0.1 s for idle connections, and for ever when it is called just after the
+    start. After a failed start the interpreter's own end is needed: it writes the rest of the log.
+    """
+    os._exit(0)
+
+
+def _start(arguments: Sequence[str]) -> object:
+    """Return the running server; it would end with the last reference to it."""
     try:
         wheel: Wheel = importlib.import_module("xllamacpp")
     except ImportError as error:
@@ -77,7 +86,7 @@ def _start(arguments: Sequence[str]) -> list[object]:
         raise _Exit(1, "error: the embedded engine needs a model: give it with --model FILE")
     _settle(parameters)
     try:
-        return [wheel.Server(parameters)]
+        return wheel.Server(parameters)
     except RuntimeError as error:
         # The wheel's own words are the same for every cause; llama.cpp has logged the real one.
         raise _Exit(1) from error
@@ -232,35 +241,24 @@ def _settle(parameters: Parameters) -> None:
 
 
 def _wait_for_signal() -> None:
-    """Return at the first SIGTERM or SIGINT; from then on another one ends the process at once."""
-    asked = threading.Event()
+    """Return at the first SIGTERM or SIGINT.
 
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        if asked.is_set():
-            sys.stderr.write("Received second interrupt, terminating immediately.\n")
-            sys.stderr.flush()
-            os._exit(1)
-        asked.set()
+    Each puts a byte into a pipe. A lock that a handler releases would not do: a signal just before
+    the wait would be missed, and one within it would deadlock.
+    """
+    arrived, wake = os.pipe()
+    os.set_blocking(wake, False)
+    signal.set_wakeup_fd(wake)
+    for number in _ENDING_SIGNALS:
+        signal.signal(number, _do_nothing)
+    sys.stderr.write("embedded engine: serving until SIGTERM\n")
+    sys.stderr.flush()
+    os.read(arrived, 1)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
-    asked.wait()
 
-
-def _end(server: list[object]) -> None:
-    """Drop the server, whose destructor waits for its threads, while signals are still heard."""
-    ended = threading.Event()
-
-    def drop() -> None:
-        server.clear()
-        ended.set()
-
-    threading.Thread(target=drop).start()
-    ended.wait()
+def _do_nothing(_number: int, _frame: FrameType | None) -> None:
+    """Keep the signal from its default effect."""
 
 
 if __name__ == "__main__":
-    code = main(sys.argv[1:])
-    sys.stderr.flush()
-    # Past the interpreter's own end, which the native library does not always survive.
-    os._exit(code)
+    sys.exit(main(sys.argv[1:]))
