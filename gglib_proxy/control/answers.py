@@ -24,12 +24,13 @@ from gglib_proxy.errors import (
 from gglib_proxy.routes import ROUTES, Plane
 
 _log = logging.getLogger(__name__)
-_CODES = {
+REFUSAL_CODES = {
     404: "not_found",
     405: "method_not_allowed",
     408: "request_timeout",
-    413: "body_too_large",
+    413: "request_too_large",
 }
+"""What Quart refuses by itself."""
 _LONGEST_COMPARED_PATH = 100
 
 
@@ -81,7 +82,7 @@ def _refusal(app: Quart, error: HTTPException) -> Refusal:
         message = f"{request.method} is not possible here; {request.path} takes {allowed}."
     else:
         message = error.description or error.name
-    return Refusal(status, _CODES.get(status, "invalid_request"), message, headers=headers)
+    return Refusal(status, REFUSAL_CODES.get(status, "invalid_request"), message, headers=headers)
 
 
 def _nothing_here(app: Quart) -> str:

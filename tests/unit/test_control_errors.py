@@ -93,7 +93,7 @@ async def test_a_head_is_answered_like_a_get(client: QuartClient, path: str) -> 
 async def test_a_body_that_is_too_large_is_413(client: QuartClient) -> None:
     answer = await client.post("/models/load", data=b"x" * (MAX_BODY_BYTES + 1))
     assert answer.status_code == 413
-    assert (await error_of(answer))["code"] == "body_too_large"
+    assert (await error_of(answer))["code"] == "request_too_large"
 
 
 async def test_a_bug_is_500_without_a_word_of_it_and_is_logged(
