@@ -5,6 +5,7 @@ Not here: any decision. `Resident` and `Ticket` are written by the queue alone.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -65,11 +66,15 @@ class Resident:
     launched: float
     state: ResidentState = ResidentState.STARTING
     leases: int = 0
+    served: int = 0
+    """Leases given so far, visits aside; see `AdmissionQueue.request`."""
+    visited_after: int = -1
+    """What `served` was when a visitor last came to an idle model."""
     is_unloading: bool = False
     changed: float = 0.0
     """When `state` last changed; a turn begins when the state becomes ready."""
-    idle_since: float = 0.0
-    """When the last lease was released, or the model became ready."""
+    idle_since: float = -math.inf
+    """When the last lease was released, or the model became ready; visits do not count."""
     launched_as: Model = field(init=False)
     """What the process was started with; `model` follows the catalog."""
 
@@ -80,13 +85,14 @@ class Resident:
     def lease_limit(self) -> int:
         return self.model.max_concurrent or _UNLIMITED
 
+    @property
+    def is_leaving(self) -> bool:
+        """Whether no request will be sent here any more."""
+        return self.is_unloading or self.state is ResidentState.STOPPING
+
     def serves(self, context: int) -> bool:
         """Whether requests that need `context` tokens can be, or will soon be, sent here."""
-        return (
-            self.state is not ResidentState.STOPPING
-            and not self.is_unloading
-            and context <= self.context
-        )
+        return context <= self.context and not self.is_leaving
 
 
 @dataclass(slots=True, eq=False)

@@ -1,0 +1,68 @@
+"""How long a request will probably wait: a guess for people and for `Retry-After`.
+
+Not here: anything that is decided by it; nothing is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from gglib_core.admission.places import Places
+from gglib_core.admission.values import AdmissionPolicy, Resident, ResidentState
+
+_SOON_SECONDS = 1.0
+
+
+class WaitEstimate:
+    """Learns how long the loads take."""
+
+    def __init__(self, policy: AdmissionPolicy, places: Places) -> None:
+        self._policy = policy
+        self._places = places
+        self._load_seconds: dict[int, float] = {}
+
+    def loaded(self, resident: Resident, now: float) -> None:
+        self._load_seconds[resident.model.id] = now - resident.launched
+
+    def forget_others(self, model_ids: set[int]) -> None:
+        for model_id in self._load_seconds.keys() - model_ids:
+            del self._load_seconds[model_id]
+
+    def seconds(self, model_id: int, now: float) -> float:
+        """Until a request for the model is served: never less than a second, and finite."""
+        resident = self._places.residents.get(model_id)
+        if resident is not None and not resident.is_leaving:
+            return max(_SOON_SECONDS, self._rest_of_load(resident, now))
+        wait = self._load(model_id) + self._until_free(now)
+        wait += sum(
+            self._load(rival) + self._policy.quantum_seconds for rival in self._ahead(model_id)
+        )
+        return max(_SOON_SECONDS, wait)
+
+    def _load(self, model_id: int) -> float:
+        return self._load_seconds.get(model_id, self._policy.assumed_load_seconds)
+
+    def _rest_of_load(self, resident: Resident, now: float) -> float:
+        if resident.state is not ResidentState.STARTING:
+            return 0.0
+        return max(0.0, resident.launched + self._load(resident.model.id) - now)
+
+    def _until_free(self, now: float) -> float:
+        if self._places.has_free:
+            return 0.0
+        return min(self._rest_of_turn(each, now) for each in self._places.residents.values())
+
+    def _rest_of_turn(self, resident: Resident, now: float) -> float:
+        quantum = self._policy.quantum_seconds
+        if resident.state is ResidentState.STARTING:
+            return self._rest_of_load(resident, now) + quantum
+        if resident.is_leaving or not resident.leases:
+            return 0.0
+        return max(0.0, resident.changed + quantum - now)
+
+    def _ahead(self, model_id: int) -> Iterable[int]:
+        """The models that wait for a place before this one; all, while it does not wait."""
+        for line in self._places.demands():
+            if line.model.id == model_id:
+                return
+            yield line.model.id
