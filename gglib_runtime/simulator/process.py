@@ -234,12 +234,12 @@ class Process:
     async def _stop(self, engine: Engine, server: asyncio.Server, http: HttpServer) -> None:
         self._log.server("operator()", "operator(): cleaning up before exit...")
         engine.is_stopping = True
-        if self._behaviour.stop_listening:
-            server.close()
-            http.stop()
-        await asyncio.sleep(self._behaviour.stop_seconds)
+        if not self._behaviour.stop_listening:
+            await asyncio.sleep(self._behaviour.stop_seconds)
         server.close()
         http.stop()
+        if self._behaviour.stop_listening:
+            await asyncio.sleep(self._behaviour.stop_seconds)
         if self._behaviour.stop_with_requests == "cut" and http.connections:
             await asyncio.sleep(_CUT_SECONDS)
             http.abort()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import subprocess
@@ -12,7 +11,6 @@ from typing import Any
 import psutil
 import pytest
 
-from gglib_runtime.engines.discovery import engine_version
 from tests.engines import (
     KEY,
     SIMULATOR_COMMAND,
@@ -21,7 +19,7 @@ from tests.engines import (
     read_records,
     record_of,
     running_simulator,
-    simulator_engine,
+    simulator_environment,
     simulators_left,
     started_simulator,
     starts_beside_others,
@@ -35,18 +33,6 @@ CHAT = "/v1/chat/completions"
 
 def chat(text: str = "hello", **fields: Any) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": text}], **fields}
-
-
-def run(*arguments: str, sim: str = "{}") -> subprocess.CompletedProcess[str]:
-    """Run a simulator that ends by itself."""
-    return subprocess.run(
-        [*SIMULATOR_COMMAND, *arguments],
-        env=os.environ | {"GGLIB_SIM": sim},
-        capture_output=True,
-        text=True,
-        timeout=20,
-        check=False,
-    )
 
 
 async def test_it_starts_says_so_and_ends_with_code_0_on_term(tmp_path: Path) -> None:
@@ -93,6 +79,19 @@ async def test_a_second_term_ends_it_at_once_with_code_1(tmp_path: Path) -> None
         simulator.process.terminate()
         assert await simulator.wait() == 1
     assert "Received second interrupt, terminating immediately." in simulator.lines
+
+
+async def test_term_closes_the_listener_and_idle_connections_at_once() -> None:
+    async with (
+        running_simulator(sim={"stop_seconds": 60}) as simulator,
+        open_raw(simulator.port) as idle,
+    ):
+        assert (await idle.ask("GET", "/health")).status == 200
+        simulator.process.terminate()
+        assert await idle.rest() == b""
+        with pytest.raises(ConnectionRefusedError):
+            await ask_once(simulator.port, "GET", "/health")
+        assert simulator.process.returncode is None
 
 
 async def test_it_ignores_term_when_told_to(tmp_path: Path) -> None:
@@ -146,62 +145,6 @@ async def test_a_taken_port_ends_it_with_code_1() -> None:
         assert "exiting due to HTTP server error" in second.lines[-1]
 
 
-@pytest.mark.parametrize(
-    ("failure", "code", "telling"),
-    [
-        ("out_of_memory", 1, "failed to allocate buffer for kv cache"),
-        ("bad_file", 1, "invalid magic characters"),
-        ("unknown_architecture", 1, "unknown model architecture"),
-        ("bad_flag", 1, "error: invalid argument: --simulated-bad-flag"),
-        ("port_taken", 1, "couldn't bind HTTP server socket"),
-        ("killed", -signal.SIGKILL, "loading model"),
-    ],
-)
-def test_a_load_fails_in_llama_servers_words(failure: str, code: int, telling: str) -> None:
-    done = run("-m", "x.gguf", "--port", "0", sim=f'{{"fail_load": "{failure}"}}')
-    assert done.returncode == code
-    assert telling in done.stderr
-    assert done.stdout == ""
-
-
-def test_a_load_fails_with_lines_and_a_code_of_ones_own() -> None:
-    sim = '{"exit_lines": ["first", "second"], "exit_code": 3}'
-    done = run("-m", "x.gguf", "--port", "0", sim=sim)
-    assert done.returncode == 3
-    assert done.stderr.endswith("first\nsecond\n")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--bogus", "1"], "error: invalid argument: --bogus"),
-        (["--port", "abc"], 'error while handling argument "--port": stoi'),
-        (["-m"], 'error while handling argument "-m": expected value for argument'),
-    ],
-)
-def test_a_bad_command_line_ends_it_with_code_1(arguments: list[str], message: str) -> None:
-    done = run(*arguments)
-    assert (done.returncode, done.stderr) == (1, message + "\n")
-
-
-@pytest.mark.parametrize("sim", ['{"load_secs": 1}', "not json", "@/nowhere.json"])
-def test_a_behaviour_that_it_does_not_know_ends_it_with_code_2(sim: str) -> None:
-    done = run("-m", "x.gguf", "--port", "0", sim=sim)
-    assert done.returncode == 2
-    assert done.stderr.startswith("GGLIB_SIM: ")
-
-
-async def test_the_behaviour_may_be_in_a_file(tmp_path: Path) -> None:
-    file = tmp_path / "sim.json"
-    file.write_text('{"exit_lines": ["from the file"]}')
-    done = await asyncio.to_thread(run, "-m", "x", "--port", "0", sim=f"@{file}")
-    assert done.stderr.endswith("from the file\n")
-
-
-def test_it_tells_its_version() -> None:
-    assert engine_version(simulator_engine()).startswith("0.6.0-simulator")
-
-
 async def test_a_start_names_the_simulators_that_still_live(tmp_path: Path) -> None:
     record = tmp_path / "record"
     async with running_simulator(record=record) as first:
@@ -211,6 +154,17 @@ async def test_a_start_names_the_simulators_that_still_live(tmp_path: Path) -> N
         await first.wait()
         async with running_simulator(record=record, alias="gamma"):
             assert len(starts_beside_others(record)) == 1
+
+
+async def test_a_dead_simulator_that_nobody_reaped_does_not_live(tmp_path: Path) -> None:
+    record = tmp_path / "record"
+    environment = os.environ | simulator_environment({"fail_load": "killed"}, record)
+    command = [*SIMULATOR_COMMAND, "-m", "x.gguf", "--port", "0"]
+    dead = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)  # noqa: ASYNC220
+    await until(lambda: psutil.Process(dead.pid).status() == psutil.STATUS_ZOMBIE)
+    async with running_simulator(record=record):
+        assert starts_beside_others(record) == []
+    assert dead.wait() == -signal.SIGKILL
 
 
 async def test_a_helper_holds_the_pipes_and_survives_the_death_of_its_parent(
