@@ -13,6 +13,7 @@ Runs by its path and imports nothing of gglib, so that it starts fast. Not here:
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import importlib
@@ -60,10 +61,16 @@ def main(arguments: Sequence[str]) -> int:
         server = _start(arguments)
     except _Exit as end:
         if message := str(end):
-            sys.stderr.write(f"{message}\n")
+            _say(message)
         return end.code
     _wait_for_signal()
     return _leave(server)
+
+
+def _say(line: str) -> None:
+    # To the descriptor, as llama.cpp does: stderr may be closed, or nobody may read it any more.
+    with contextlib.suppress(OSError):
+        os.write(2, f"{line}\n".encode(errors="replace"))
 
 
 def _leave(_still_referred_to: object) -> NoReturn:
@@ -95,11 +102,16 @@ def _start(arguments: Sequence[str]) -> object:
 
 
 def _parse(wheel: Wheel, arguments: Sequence[str]) -> Parameters:
-    if FALLBACK_VARIABLE not in os.environ and wheel.__version__ == TESTED_VERSION:
+    if FALLBACK_VARIABLE not in os.environ and _is_tested(wheel):
         parameters = _parse_natively(wheel, arguments)
         if parameters is not None:
             return parameters
     return _parse_by_table(wheel, arguments)
+
+
+def _is_tested(wheel: Wheel) -> bool:
+    # A build for another device has a local version: 1.2.3+cu128.
+    return wheel.__version__.partition("+")[0] == TESTED_VERSION
 
 
 def _parse_natively(wheel: Wheel, arguments: Sequence[str]) -> Parameters | None:
@@ -148,24 +160,24 @@ def _parse_by_table(wheel: Wheel, arguments: Sequence[str]) -> Parameters:
         if flag in _SWITCHES:
             _assign(parameters, _SWITCHES[flag])
         elif flag in _VALUES:
-            _assign(parameters, _read_value(flag, next(remaining, None)))
+            _assign_value(parameters, flag, next(remaining, None))
         else:
             raise _Exit(1, f"error: invalid argument: {flag}{_hint(wheel)}")
     return parameters
 
 
-def _read_value(flag: str, text: str | None) -> Mapping[str, object]:
+def _assign_value(parameters: Parameters, flag: str, text: str | None) -> None:
     attribute, convert = _VALUES[flag]
     if text is None:
         raise _Exit(1, f'error while handling argument "{flag}": expected value for argument')
     try:
-        return {attribute: convert(text)}
-    except (ValueError, KeyError) as error:
+        _assign(parameters, {attribute: convert(text)})
+    except (ValueError, KeyError, OverflowError) as error:
         raise _Exit(1, f'error while handling argument "{flag}": invalid value {text!r}') from error
 
 
 def _hint(wheel: Wheel) -> str:
-    if wheel.__version__ == TESTED_VERSION:
+    if _is_tested(wheel):
         return ""
     return (
         f" (xllamacpp {wheel.__version__} takes gglib's own flags only; for all of llama-server's "
@@ -251,8 +263,7 @@ def _wait_for_signal() -> None:
     signal.set_wakeup_fd(wake)
     for number in _ENDING_SIGNALS:
         signal.signal(number, _do_nothing)
-    sys.stderr.write("embedded engine: serving until SIGTERM\n")
-    sys.stderr.flush()
+    _say("embedded engine: serving until SIGTERM")
     os.read(arrived, 1)
 
 

@@ -209,6 +209,7 @@ def test_ends_with_0_when_told_as_soon_as_it_is_ready(
         ((), "needs a model: give it with --model"),
         (("--no-such-flag",), "error: invalid argument: --no-such-flag"),
         (("--port", "many"), 'error while handling argument "--port"'),
+        (("-c", "9" * 20), 'error while handling argument "-c"'),
         (("--port",), 'error while handling argument "--port": expected value'),
         (("--pooling", "deep"), "--pooling|invalid value"),
         (("-m", "absent.gguf", "--port", "0"), "failed to load model, 'absent.gguf'"),
