@@ -232,6 +232,7 @@ _VALUES: Mapping[str, tuple[str, Callable[[str], object]]] = {
     "--parallel": ("n_parallel", int),
     "-t": ("cpuparams.n_threads", int),
     "--threads": ("cpuparams.n_threads", int),
+    "--threads-http": ("n_threads_http", int),
     "-ngl": ("n_gpu_layers", _gpu_layers),
     "--n-gpu-layers": ("n_gpu_layers", _gpu_layers),
     "-b": ("n_batch", int),
