@@ -6,7 +6,8 @@ Not here: where models are stored, and what makes a running server replace its s
 from __future__ import annotations
 
 import dataclasses
-import difflib
+import functools
+import heapq
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
@@ -14,6 +15,7 @@ from gglib_core.errors import InvalidModel, NameTaken
 from gglib_core.models import LaunchSpec, Model, NewModel
 
 MAX_NAME_LENGTH = 200
+_ALIKE = 0.45
 _CHANGED_IN_URLS = frozenset({"", ".", ".."})
 
 
@@ -171,10 +173,28 @@ def required_context(model: Model, asked: int | None, default: int) -> int:
 
 
 def nearest_names(name: str, models: Iterable[Model], limit: int = 3) -> tuple[str, ...]:
-    """The names and aliases most like `name`, best first; none where nothing is alike."""
-    folded = {known.casefold(): known for model in models for known in (*model.aliases, model.name)}
-    close = difflib.get_close_matches(name.casefold(), folded, n=limit, cutoff=0.5)
-    return tuple(folded[match] for match in close)
+    """The names and aliases most like `name`, best first; none where nothing is alike.
+
+    Alike is what shares pairs of letters, wherever they stand; cheap enough for each wrong request.
+    """
+    asked = _pairs(name[:MAX_NAME_LENGTH])
+    alike: list[tuple[float, str]] = []
+    for model in models:
+        for known in known_as(model):
+            pairs = _known_pairs(known)
+            likeness = 2 * len(asked & pairs) / (len(asked) + len(pairs))
+            if likeness >= _ALIKE:
+                alike.append((-likeness, known))
+    return tuple(known for _, known in heapq.nsmallest(limit, alike))
+
+
+def _pairs(name: str) -> frozenset[str]:
+    """Each two letters that stand side by side; the first one counts as a pair of its own."""
+    framed = f"\n{name.casefold()}"
+    return frozenset(map(str.__add__, framed, framed[1:])) or frozenset({framed})
+
+
+_known_pairs = functools.lru_cache(maxsize=4096)(_pairs)  # the catalog's names, not the callers'
 
 
 def check_name(name: str) -> str:

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from gglib_core.catalog import CatalogSnapshot, check_name, launch_spec, required_context
-from gglib_core.errors import InvalidModel
+from gglib_core.catalog import (
+    CatalogSnapshot,
+    InMemoryModelCatalog,
+    check_name,
+    launch_spec,
+    nearest_names,
+    required_context,
+)
+from gglib_core.errors import InvalidModel, NameTaken
 from gglib_core.models import Capability, GgufFacts
 from tests.catalog_entries import FULL, model
 
@@ -81,3 +88,60 @@ def test_the_context_that_a_request_needs(
     facts = GgufFacts(architecture="llama", context_length=trained)
     entry = model(1, "a", context=own, facts=facts, capabilities=frozenset({Capability.CHAT}))
     assert required_context(entry, asked, 4096) == needed
+
+
+KNOWN = [
+    model(1, "llama-3.2-3b-instruct-q4_k_m", aliases=("small",)),
+    model(2, "Qwen3-8B"),
+    model(3, "tiny-a"),
+    model(4, "tiny-b"),
+    model(5, "beta", aliases=("b",)),
+]
+
+
+@pytest.mark.parametrize(
+    ("asked", "nearest"),
+    [
+        ("llama-3.2-3b", ("llama-3.2-3b-instruct-q4_k_m",)),
+        ("lama-3.2-instruct", ("llama-3.2-3b-instruct-q4_k_m",)),
+        ("smal", ("small",)),
+        ("qwen3-8b-instruct", ("Qwen3-8B",)),
+        ("tiny-a:latest", ("tiny-a", "tiny-b")),
+        ("tny-b", ("tiny-b", "tiny-a")),
+        ("beat", ("beta",)),
+        ("smalll", ("small",)),
+        ("gpt-4o", ()),
+        ("x", ()),
+        ("", ()),
+        ("z" * 100_000, ()),
+    ],
+)
+def test_a_wrong_name_brings_the_like_ones_to_mind(asked: str, nearest: tuple[str, ...]) -> None:
+    assert nearest_names(asked, KNOWN) == nearest
+
+
+def test_at_most_as_many_names_come_to_mind_as_are_wanted() -> None:
+    many = [model(number, f"model-{number}") for number in range(1, 50)]
+    assert nearest_names("model", many, limit=2) == ("model-1", "model-2")
+    assert nearest_names("model", many, limit=0) == ()
+
+
+def test_names_that_clash_are_refused_and_the_catalog_stays_as_it_was() -> None:
+    alpha = model(1, "alpha", aliases=("a",))
+    catalog = InMemoryModelCatalog([alpha])
+    heard: list[int] = []
+    catalog.add_listener(lambda: heard.append(catalog.revision))
+    for clashing in (model(2, "a"), model(2, "b", aliases=("alpha",))):
+        with pytest.raises(NameTaken, match="taken by the model 'alpha'"):
+            catalog.replace([alpha, clashing])
+    assert (catalog.list_models(), catalog.revision, heard) == ((alpha,), 1, [])
+    with pytest.raises(NameTaken):
+        InMemoryModelCatalog([alpha, model(2, "a")])
+
+
+def test_a_snapshot_that_was_taken_does_not_follow() -> None:
+    catalog = InMemoryModelCatalog([model(1, "alpha")])
+    taken = catalog.snapshot
+    catalog.replace([])
+    assert [m.name for m in taken.list_models()] == ["alpha"]
+    assert catalog.snapshot.list_models() == ()
