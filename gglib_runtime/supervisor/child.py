@@ -18,6 +18,8 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
+import psutil
+
 from gglib_runtime.supervisor.lines import LineSplitter
 from gglib_runtime.supervisor.orphan_guard import OrphanGuard
 from gglib_runtime.supervisor.shielding import run_to_end
@@ -54,6 +56,11 @@ class Child:
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    @property
+    def exit(self) -> asyncio.Future[int]:
+        """Done once the process has been reaped; not to be cancelled."""
+        return self._exit
 
     @property
     def is_running(self) -> bool:
@@ -174,11 +181,20 @@ class Child:
             os.waitpid(-self.pid, os.WNOHANG)
         try:
             os.killpg(self.pid, 0)
-        except PermissionError:  # another user's by now, so not ours
+        except (ProcessLookupError, PermissionError):
             return False
-        except ProcessLookupError:
-            return False
-        return True
+        return _has_living_member(self.pid)
+
+
+def _has_living_member(group: int) -> bool:
+    """Whether any of the group does more than wait to be reaped, which some inits take long for."""
+    for pid in psutil.pids():
+        try:
+            if os.getpgid(pid) == group and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+                return True
+        except (OSError, psutil.Error):
+            continue
+    return False
 
 
 @asynccontextmanager

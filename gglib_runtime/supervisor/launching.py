@@ -7,6 +7,7 @@ to stop.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import secrets
 import shutil
 from collections import deque
@@ -41,8 +42,8 @@ from gglib_runtime.supervisor.readiness import (
 from gglib_runtime.supervisor.settings import SupervisorSettings
 from gglib_runtime.supervisor.timings import SwapTimings
 
-_ATTEMPTS = 3
-"""Ports that are tried."""
+_PORTS_TRIED = {LaunchFailure.PORT_TAKEN: 3, LaunchFailure.IDENTITY: 2}
+"""An engine that ignores its key does so on every port."""
 _ERROR_LINES = 20
 _TAIL_LINES = 60
 _EXIT_SECONDS = 1.0
@@ -125,13 +126,13 @@ class Launcher:
         if shutil.which(self._command[0]) is None:
             reason = f"there is no program {self._command[0]}"
             raise launch.failure(LaunchFailure.NO_ENGINE, reason)
-        for attempt in range(1, _ATTEMPTS + 1):
+        for attempt in itertools.count(1):
             try:
                 async with self._open_on_some_port(launch, spec) as engine:
                     yield engine
                     return
             except _TryAnotherPort as again:
-                if attempt == _ATTEMPTS:
+                if attempt >= _PORTS_TRIED[again.error.failure]:
                     raise again.error from None
                 self._note(launch, f"{again.error.detail}: another port is tried")
 
@@ -153,6 +154,7 @@ class Launcher:
             clues.take(lines)
             self._logs.add(launch.model_id, launch.name, lines)
 
+        launch.tail.clear()
         argv = build_command(
             self._command,
             spec,

@@ -12,6 +12,8 @@ from typing import Protocol
 import psutil
 
 _MIB = 1024**2
+_LATE_SECONDS = 10.0
+"""A look that comes so late says that gglib, and perhaps the machine, stood still."""
 _BUSY_SHARE = 0.1
 """Of one processor; our probes alone cost an engine up to a hundredth."""
 
@@ -47,22 +49,27 @@ class ProgressMeter:
         self._output = output
         self._limit = stall_seconds
         self._step = min(2.0, stall_seconds / 10)
-        self._loop = asyncio.get_running_loop()
-        self._sampled_at = self._moved_at = self._loop.time()
+        self._clock = asyncio.get_running_loop().time
+        self._looked_at = self._moved_at = self._clock()
         self._effort: Effort | None = None
+        """What had been used when something moved last."""
 
-    async def check(self) -> bool:
-        """Look once in a while; False when the process has stalled."""
-        now = self._loop.time()
-        if not self._limit or now - self._sampled_at < self._step:
+    async def is_stalled(self) -> bool:
+        """Look once in a while; whether the process does nothing any more."""
+        now = self._clock()
+        gap = now - self._looked_at
+        if not self._limit or gap < self._step:
+            return False
+        self._looked_at = now
+        effort = await asyncio.to_thread(measure_effort, self._pid)
+        if gap >= _LATE_SECONDS or self._has_moved(effort, now):
+            self._moved_at, self._effort = now, effort
+        return now - max(self._moved_at, self._output.last_line_at) >= self._limit
+
+    def _has_moved(self, effort: Effort | None, now: float) -> bool:
+        if effort is None or self._effort is None:
             return True
-        before, seconds = self._effort, now - self._sampled_at
-        self._effort, self._sampled_at = await asyncio.to_thread(measure_effort, self._pid), now
-        if before is None or self._effort is None:
-            return True
-        if self._effort.shows_progress_since(before, seconds):
-            self._moved_at = now
-        return now - max(self._moved_at, self._output.last_line_at) < self._limit
+        return effort.shows_progress_since(self._effort, now - self._moved_at)
 
 
 def measure_effort(pid: int) -> Effort | None:

@@ -8,8 +8,9 @@ and what to do after a failure.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from gglib_runtime.supervisor.probe import Answer, Probed, probe
 from gglib_runtime.supervisor.progress import ProgressMeter
@@ -50,6 +51,9 @@ class Watched(Protocol):
 
     @property
     def is_running(self) -> bool: ...
+
+    @property
+    def exit(self) -> asyncio.Future[int]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,13 +109,22 @@ async def wait_until_ready(
         clues.forget()
         if not child.is_running:
             raise EngineExited("it ended")
-        if await _is_ready(expected):
-            if child.is_running:
-                return
-            continue
-        if not await meter.check():
+        if await _holds_while_running(child, _is_ready(expected)):
+            return
+        if await meter.is_stalled():
             raise Stalled(f"it showed no progress for {stall_seconds:g} s")
         await clues.wait(_interval(clues))
+
+
+async def _holds_while_running(child: Watched, question: Coroutine[Any, Any, bool]) -> bool:
+    """The answer; False when the child ends before it comes, however long that would take."""
+    asking = asyncio.ensure_future(question)
+    try:
+        await asyncio.wait([asking, child.exit], return_when=asyncio.FIRST_COMPLETED)
+        return asking.done() and asking.result() and child.is_running
+    finally:
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
 
 
 async def _is_ready(expected: Expected) -> bool:
