@@ -32,8 +32,8 @@ logger = logging.getLogger(__name__)
 
 _BACKLOG = 2048
 _ACCEPTS_PER_TURN = 16
-"""libuv takes one connection for each listening handle and turn of the loop. With one handle, some of
-256 clients that connected to a busy server waited 1.7 s, measured; so the socket has several."""
+"""libuv takes one connection for each listening handle and turn of the loop. With one handle, some
+of 256 clients that connected to a busy server waited 1.7 s, measured; so the socket has several."""
 _SWITCH_INTERVAL_SECONDS = 0.0005
 """How long a busy thread may hold the interpreter; the default of 5 ms shows in the p99."""
 _CLOSE_SECONDS = 2.0
