@@ -150,18 +150,16 @@ async def _listening(
     `on_drain` is called before the waiting: it ends those answers that have no end of their own.
     """
     sys.setswitchinterval(_SWITCH_INTERVAL_SECONDS)
-    server = await plane.loop.create_server(
-        lambda: ClientConnection(plane), sock=listener, backlog=_BACKLOG
-    )
+    servers = await _accept(plane, listener)
     sweep = plane.loop.create_task(plane.sweep_for_ever())
     try:
         yield
-        server.close()
+        _close(servers)
         plane.drain()
         on_drain()
         await _drained(plane, hurry)
     finally:
-        server.close()
+        _close(servers)
         plane.is_draining = True
         await plane.cancel_exchanges(ShuttingDown())
         await _close_connections(plane)
@@ -178,6 +176,11 @@ async def _accept(plane: DataPlane, listener: socket.socket) -> list[asyncio.Ser
         )
         servers.append(server)
     return servers
+
+
+def _close(servers: Sequence[asyncio.Server]) -> None:
+    for server in servers:
+        server.close()
 
 
 async def _drained(plane: DataPlane, hurry: asyncio.Event) -> None:
