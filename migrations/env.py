@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import context
 from sqlalchemy.engine import Connection
 
-from gglib_runtime.catalog.database import open_database, writing
+from gglib_runtime.catalog.database import altering, open_database
 from gglib_runtime.catalog.tables import metadata
 
 
@@ -21,5 +21,5 @@ if lent is not None:
     run(lent)
 else:
     url = context.get_x_argument(as_dictionary=True)["database"]
-    with open_database(url) as engine, writing(engine) as own:
+    with open_database(url) as engine, altering(engine, busy_seconds=5) as own:
         run(own)

@@ -41,7 +41,9 @@ models = sa.Table(
     sa.Column("is_pinned", sa.Boolean, nullable=False),
     sa.Column("is_preloaded", sa.Boolean, nullable=False),
     sa.Column("created", sa.BigInteger, nullable=False),
-    sqlite_autoincrement=True,  # else SQLite gives the id of the last removed model away again
+    # Else SQLite gives the id of the last removed model away again. A migration that rebuilds the
+    # table has to repeat it: batch_alter_table(…, table_kwargs={"sqlite_autoincrement": True}).
+    sqlite_autoincrement=True,
 )
 
 # Names and aliases share one key, so that a name can never be another model's alias.
