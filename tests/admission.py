@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gglib_core.admission import (
@@ -86,21 +87,24 @@ class Owner:
     models: dict[str, Model]
     now: float = 1000.3
     requests: list[Request] = field(default_factory=list)
+    open_requests: list[Request] = field(default_factory=list)
     processes: list[Process] = field(default_factory=list)
     launched: list[str] = field(default_factory=list)
     stopped: list[tuple[str, StopReason]] = field(default_factory=list)
     fresh_actions: list[Action] = field(default_factory=list)
     """What the last event caused."""
+    carry_out: Callable[[list[Action]], None] | None = None
+    """Called with the same, if there is somebody who can do it."""
 
     # What is
 
     @property
     def waiting(self) -> list[Request]:
-        return [each for each in self.requests if each.is_waiting]
+        return [each for each in self.open_requests if each.is_waiting]
 
     @property
     def leasing(self) -> list[Request]:
-        return [each for each in self.requests if each.is_leasing]
+        return [each for each in self.open_requests if each.is_leasing]
 
     def process(self, model: str) -> Process | None:
         found = [each for each in self.processes if each.resident.model.name == model]
@@ -118,6 +122,7 @@ class Owner:
         entry = self.models[model]
         request = Request(model, context, self.now, is_visit=not may_load)
         self.requests.append(request)
+        self.open_requests.append(request)
         resident = self.queue.lease_now(entry.id, context, self.now) if may_load else None
         if resident is not None:
             self._lease(request, resident)
@@ -133,14 +138,14 @@ class Owner:
         """The client of a waiting request goes away."""
         assert request.is_waiting
         assert request.ticket is not None
-        request.has_ended = True
+        self._end(request)
         self._after(self.queue.cancel(request.ticket, self.now))
 
     def finish(self, request: Request) -> None:
         """The answer has ended."""
         assert request.is_leasing
         assert request.resident is not None
-        request.has_ended = True
+        self._end(request)
         self._after(self.queue.release(request.resident, self.now))
 
     def load(self, model: str) -> None:
@@ -188,6 +193,7 @@ class Owner:
 
     def pass_time(self, seconds: float) -> None:
         """Time goes by, with a tick whenever the queue has asked for one."""
+        assert seconds >= 0.0
         until = self.now + seconds
         while self.queue.deadline <= until:
             self.now = self.queue.deadline
@@ -271,12 +277,19 @@ class Owner:
                 case Reject(ticket, error):
                     request = self._of(ticket)
                     assert request.is_waiting, "a request ends once"
-                    request.error, request.has_ended = error, True
+                    request.error = error
+                    self._end(request)
                 case Launch(resident):
                     self._launch(resident)
                 case Stop(resident, reason):
                     self._stop(resident, reason)
         self._check()
+        if self.carry_out is not None:
+            self.carry_out(actions)
+
+    def _end(self, request: Request) -> None:
+        request.has_ended = True
+        self.open_requests.remove(request)
 
     def _of(self, ticket: Ticket) -> Request:
         request = ticket.handle

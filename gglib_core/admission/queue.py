@@ -124,7 +124,7 @@ class AdmissionQueue:
             return ticket, [self._scheduler.reject(ticket, ShuttingDown())]
         if not may_load:
             return ticket, [self._visit(ticket, resident, now)]
-        if self._waiting.line(model.id) is None and (resident is None or not resident.leases):
+        if self._ends_an_idle_time(ticket, resident):
             self._turns.note_return(model.id, resident, now)
         if resident is not None and self._may_enter(resident, context, now):
             return ticket, [self._scheduler.grant(ticket, resident)]
@@ -253,6 +253,12 @@ class AdmissionQueue:
         if not resident.leases:
             resident.visited_after = resident.served
         return self._scheduler.grant(ticket, resident, is_visit=True)
+
+    def _ends_an_idle_time(self, ticket: Ticket, resident: Resident | None) -> bool:
+        """Whether it is the first to come back to its model, and to the process as it is."""
+        if self._waiting.line(ticket.model.id) is not None:
+            return False
+        return resident is None or (not resident.leases and ticket.context <= resident.context)
 
     def _may_enter(self, resident: Resident, context: int, now: float) -> bool:
         """Whether the request need not wait: not for the model, a rival, or one before it."""

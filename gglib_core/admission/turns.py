@@ -44,7 +44,7 @@ class Turns:
             self._left[resident.model.id] = resident.idle_since
 
     def note_return(self, model_id: int, resident: Resident | None, now: float) -> None:
-        """A request has come for a model for which there was none."""
+        """A request has come for a model that nobody used."""
         left = self._left.get(model_id, -math.inf) if resident is None else resident.idle_since
         self.gaps[model_id] = now - left
 

@@ -1,0 +1,325 @@
+"""Waiting and its ends: limits, time-outs, unloading, changes of the catalog, closing."""
+
+from __future__ import annotations
+
+import math
+
+from gglib_core.admission import StopReason
+from gglib_core.errors import (
+    AdmissionWithdrawn,
+    QueueFull,
+    QueueTimeout,
+    ShuttingDown,
+)
+from tests.admission import READY, a_model, an_owner
+
+IDLE, UNLOAD, ABORT = StopReason.IDLE, StopReason.UNLOAD, StopReason.ABORT
+
+
+def test_a_cancelled_request_holds_nothing() -> None:
+    owner = an_owner()
+    request = owner.ask("a")
+    owner.leave(request)
+    owner.load("a")
+    assert not request.is_leasing
+    assert owner.queue.waiting_count == 0
+
+
+def test_cancelling_a_request_that_was_granted_meanwhile_gives_the_lease_back() -> None:
+    """The grant may be on its way to a task that is being cancelled."""
+    owner = an_owner()
+    request = owner.ask("a")
+    owner.load("a")
+    assert request.ticket is not None
+    assert request.resident is not None
+    owner.queue.cancel(request.ticket, owner.now)
+    assert request.resident.leases == 0
+    assert owner.queue.cancel(request.ticket, owner.now) == []
+    assert request.resident.leases == 0
+
+
+def test_cancelling_a_rejected_request_does_nothing() -> None:
+    owner = an_owner(queue_limit=0)
+    request = owner.ask("a")
+    assert request.ticket is not None
+    assert owner.queue.cancel(request.ticket, owner.now) == []
+
+
+# Limits
+
+
+def test_more_requests_than_may_wait_are_rejected() -> None:
+    owner = an_owner(queue_limit=2)
+    owner.ask("a")
+    owner.ask("b")
+    error = owner.ask("c").error
+    assert isinstance(error, QueueFull)
+    assert error.retry_after_seconds is not None
+    assert error.retry_after_seconds >= 1.0
+
+
+def test_a_full_queue_does_not_keep_a_running_model_from_its_requests() -> None:
+    owner = an_owner(max_resident=2, queue_limit=1)
+    owner.serve("a")
+    owner.ask("b")
+    assert owner.ask("a").is_leasing
+
+
+def test_a_request_that_waited_too_long_is_rejected_when_its_time_is_over() -> None:
+    owner = an_owner(queue_seconds=300.1)
+    request = owner.ask("a")
+    owner.pass_time(300.0)
+    assert request.is_waiting
+    owner.pass_time(0.2)
+    assert isinstance(request.error, QueueTimeout)
+    assert request.error.state == "still loading"
+
+
+def test_each_request_has_its_own_time() -> None:
+    owner = an_owner(queue_seconds=30.0)
+    owner.ask("b")
+    owner.load("b")
+    requests = []
+    for _ in range(3):
+        requests.append(owner.ask("a"))
+        owner.pass_time(10.0)
+    assert [each.is_waiting for each in requests] == [False, True, True]
+    owner.pass_time(10.0)
+    assert [each.is_waiting for each in requests] == [False, False, True]
+    assert isinstance(requests[0].error, QueueTimeout)
+    assert requests[0].error.state == "waiting for its turn"
+
+
+def test_a_time_out_is_never_lost_to_rounding() -> None:
+    """Subtracting the arrival from the deadline may give a little less than the limit."""
+    for number in range(200):
+        owner = an_owner(queue_seconds=0.1)
+        owner.now = number / 7
+        request = owner.ask("a")
+        owner.pass_to_deadline()
+        assert request.error is not None, owner.now
+
+
+def test_without_a_limit_a_request_waits_for_ever() -> None:
+    owner = an_owner(queue_seconds=0.0)
+    owner.ask("a")
+    assert owner.queue.deadline == math.inf
+
+
+# Idle time-outs
+
+
+def test_an_idle_model_is_unloaded_after_its_time() -> None:
+    owner = an_owner(idle_seconds=60.0)
+    owner.serve("a")
+    owner.pass_time(59.0)
+    assert owner.state("a") is READY
+    owner.pass_time(1.0)
+    assert owner.stopped == [("a", IDLE)]
+
+
+def test_a_request_begins_the_idle_time_anew() -> None:
+    owner = an_owner(idle_seconds=60.0)
+    owner.serve("a")
+    owner.pass_time(59.0)
+    owner.serve("a")
+    owner.pass_time(59.0)
+    assert owner.state("a") is READY
+
+
+def test_a_long_answer_does_not_count_as_idle() -> None:
+    owner = an_owner(idle_seconds=60.0)
+    owner.ask("a")
+    owner.load("a")
+    owner.pass_time(3600.0)
+    assert owner.state("a") is READY
+    owner.finish_all()
+    owner.pass_time(60.0)
+    assert owner.stopped == [("a", IDLE)]
+
+
+def test_a_models_own_idle_time_counts_before_the_general_one() -> None:
+    owner = an_owner(a_model("a", idle_seconds=5.0), a_model("b", idle_seconds=0.0), max_resident=2)
+    owner.serve("a")
+    owner.serve("b")
+    owner.pass_time(86400.0)
+    assert owner.stopped == [("a", IDLE)]
+
+
+def test_a_pinned_model_is_not_unloaded_for_idling() -> None:
+    owner = an_owner(a_model("a", is_pinned=True), idle_seconds=5.0)
+    owner.serve("a")
+    owner.pass_time(86400.0)
+    assert owner.stopped == []
+
+
+def test_an_idle_time_that_is_set_later_counts_at_once() -> None:
+    owner = an_owner()
+    owner.serve("a")
+    owner.pass_time(100.0)
+    owner.change("a", idle_seconds=60.0)
+    assert owner.stopped == [("a", IDLE)]
+
+
+def test_a_request_that_races_an_idle_unload_is_served_by_the_next_process() -> None:
+    owner = an_owner(idle_seconds=60.0)
+    owner.serve("a")
+    owner.pass_time(60.0)
+    request = owner.ask("a")
+    owner.end("a")
+    owner.load("a")
+    assert request.is_leasing
+
+
+# Unloading
+
+
+def test_unloading_lets_running_answers_end() -> None:
+    owner = an_owner(a_model("a", is_pinned=True))
+    owner.ask("a")
+    owner.load("a")
+    owner.unload("a")
+    assert owner.stopped == []
+    owner.finish_all()
+    assert owner.stopped == [("a", UNLOAD)]
+
+
+def test_unloading_rejects_those_that_wait_for_the_model() -> None:
+    owner = an_owner()
+    loading = owner.ask("a")
+    queued = owner.ask("b")
+    owner.unload("a")
+    assert isinstance(loading.error, AdmissionWithdrawn)
+    assert owner.stopped == [("a", ABORT)]
+    owner.unload("b")
+    assert isinstance(queued.error, AdmissionWithdrawn)
+
+
+def test_unloading_everything_rejects_all_who_wait() -> None:
+    owner = an_owner()
+    owner.ask("a")
+    owner.ask("b")
+    owner.unload()
+    assert owner.waiting == []
+    owner.end("a")
+    assert owner.processes == []
+
+
+def test_requests_that_come_during_an_unload_wait_and_load_the_model_anew() -> None:
+    owner = an_owner()
+    owner.ask("a")
+    owner.load("a")
+    owner.unload("a")
+    request = owner.ask("a")
+    assert request.is_waiting
+    owner.come_to_rest()
+    assert request.waited is not None
+    assert owner.launched == ["a", "a"]
+
+
+def test_nobody_is_stopped_for_a_place_that_an_unload_will_free_soon() -> None:
+    owner = an_owner(max_resident=2)
+    owner.ask("a")
+    owner.load("a")
+    owner.ask("b")
+    owner.load("b")
+    owner.unload("a")
+    c = owner.ask("c")
+    owner.pass_time(60.0)
+    assert owner.ask("b").is_leasing
+    owner.finish(owner.leasing[0])
+    owner.end("a")
+    owner.load("c")
+    assert c.is_leasing
+
+
+def test_an_idle_model_goes_rather_than_that_somebody_waits_for_an_unload() -> None:
+    owner = an_owner(max_resident=2)
+    owner.ask("a")
+    owner.load("a")
+    owner.serve("b")
+    owner.unload("a")
+    owner.ask("c")
+    assert owner.stopped == [("b", StopReason.SWAP)]
+
+
+def test_unloading_what_does_not_run_does_nothing() -> None:
+    owner = an_owner()
+    owner.unload("a")
+    owner.unload()
+    assert owner.stopped == []
+
+
+# The catalog
+
+
+def test_a_model_that_is_taken_out_of_the_catalog_is_unloaded() -> None:
+    owner = an_owner()
+    running, queued = owner.ask("a"), owner.ask("b")
+    owner.load("a")
+    owner.refresh(without="a")
+    assert running.is_leasing
+    owner.finish(running)
+    assert owner.stopped == [("a", UNLOAD)]
+    owner.refresh(without="b")
+    assert isinstance(queued.error, AdmissionWithdrawn)
+
+
+def test_a_change_that_concerns_nobody_stops_nobody() -> None:
+    owner = an_owner()
+    owner.serve("a")
+    owner.change("a", tags=("fast",))
+    owner.change("b", tags=("slow",))
+    assert owner.state("a") is READY
+
+
+# Closing
+
+
+def test_closing_rejects_who_waits_and_who_comes_and_lets_answers_end() -> None:
+    owner = an_owner()
+    running, waiting = owner.ask("a"), owner.ask("b")
+    owner.load("a")
+    owner.close()
+    assert isinstance(waiting.error, ShuttingDown)
+    assert isinstance(owner.ask("a").error, ShuttingDown)
+    assert isinstance(owner.ask("a", may_load=False).error, ShuttingDown)
+    owner.finish(running)
+    assert owner.state("a") is READY
+
+
+# What people are told
+
+
+def test_the_expected_wait_grows_with_the_rivals_ahead() -> None:
+    owner = an_owner(quantum_seconds=10.0)
+    ids = {name: model.id for name, model in owner.models.items()}
+    empty = owner.queue.expected_wait(ids["a"], owner.now)
+    owner.ask("a")
+    behind_one = owner.queue.expected_wait(ids["b"], owner.now)
+    owner.ask("b")
+    behind_two = owner.queue.expected_wait(ids["c"], owner.now)
+    assert empty < behind_one < behind_two
+
+
+def test_the_expected_wait_for_a_load_shrinks_while_it_goes_on() -> None:
+    owner = an_owner()
+    model_id = owner.models["a"].id
+    owner.ask("a")
+    owner.pass_time(8.0)
+    owner.load("a")
+    owner.finish_all()
+    owner.unload("a")
+    owner.end("a")
+    assert owner.queue.expected_wait(model_id, owner.now) == 8.0
+    owner.ask("a")
+    owner.pass_time(5.0)
+    assert owner.queue.expected_wait(model_id, owner.now) == 3.0
+
+
+def test_its_repr_shows_state_and_counts() -> None:
+    owner = an_owner()
+    owner.ask("a")
+    owner.load("a")
+    owner.ask("b")
+    assert repr(owner.queue) == "<AdmissionQueue [a:ready:1] waiting=1>"
