@@ -128,6 +128,7 @@ class Answering:
         elif self._is_held():
             self._timer = self._loop.call_later(_HOLD_POLL_SECONDS, self._advance)
         elif self._exchange.is_paused:
+            self._host.recorder.write("paused", request=self.number, chunks=self._sent)
             self._exchange.on_writable = self._advance
         elif self._is_stream:
             self._send_part()

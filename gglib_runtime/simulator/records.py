@@ -11,6 +11,7 @@ by one `write` to a file opened for appending, hence whole and in order. Every l
     closed        connection
     request       request: its number, path, connection; an inference request was read whole
     begin         request, slot, waited: it got its slot
+    paused        request, chunks: its client takes less than is sent; written at each pause
     end           request, slot, outcome: done, gone or the kind of fault, chunks
     gone          request: its client left before the answer's end
     term          count: SIGTERM or SIGINT received

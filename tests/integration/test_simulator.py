@@ -83,7 +83,7 @@ async def test_a_second_term_ends_it_at_once_with_code_1(tmp_path: Path) -> None
 
 async def test_term_closes_the_listener_and_idle_connections_at_once() -> None:
     async with (
-        running_simulator(sim={"stop_seconds": 60}) as simulator,
+        running_simulator(sim={"stop_seconds": 60, "keep_alive_seconds": 60}) as simulator,
         open_raw(simulator.port) as idle,
     ):
         assert (await idle.ask("GET", "/health")).status == 200

@@ -260,19 +260,23 @@ async def test_a_half_closed_client_counts_as_gone(tmp_path: Path) -> None:
         await record_of(record, "gone")
 
 
-async def test_a_reader_that_pauses_gets_its_stream_whole_and_holds_up_no_other() -> None:
-    sim = {"tokens": 30_000}
+async def test_a_reader_that_pauses_gets_its_stream_whole_and_holds_up_no_other(
+    tmp_path: Path,
+) -> None:
+    record = tmp_path / "record"
+    body = HELLO | {"stream": True, "gglib_sim": {"tokens": 60_000}}
     async with (
-        running_simulator("-c", "262144", "-np", "2", sim=sim) as simulator,
+        running_simulator("-c", "262144", "-np", "2", record=record) as simulator,
         open_raw(simulator.port) as slow,
     ):
-        slow.request("POST", CHAT, HELLO | {"stream": True}, key=KEY)
+        slow.request("POST", CHAT, body, key=KEY)
         await slow.chunk_after_head()
         transport = cast("asyncio.ReadTransport", slow.writer.transport)
         transport.pause_reading()
+        await record_of(record, "paused")
         assert (await ask_once(simulator.port, "POST", CHAT, HELLO, key=KEY)).status == 200
         transport.resume_reading()
         chunks = 1
         while await slow.chunk():
             chunks += 1
-        assert chunks == 30_000 + 2
+        assert chunks == 60_000 + 2
