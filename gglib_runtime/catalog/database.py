@@ -6,11 +6,12 @@ what the tables are, and how they are made.
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -136,7 +137,12 @@ def _sqlite_engine(path: Path, busy_seconds: float) -> Engine:
 def _create_file(path: Path) -> None:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "It is a directory")
+        # Never open one that exists: closing it would drop the locks that SQLite holds on it for
+        # other connections of this process.
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     except OSError as error:
         raise DatabaseError(
             f"The database {path} cannot be opened: {error.strerror or error}. This user needs "

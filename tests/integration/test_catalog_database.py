@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 import stat
+import subprocess
 import sys
 from pathlib import Path
 
@@ -54,6 +55,23 @@ def test_a_new_file_that_another_process_is_opening_too_is_waited_for(
         assert pragma(engine, "journal_mode") == "wal"
     other.close()
     assert pauses
+
+
+def test_opening_a_database_again_leaves_the_locks_of_this_process_alone(tmp_path: Path) -> None:
+    path = tmp_path / "gglib.db"
+    probe = (
+        "import fcntl, sys\n"
+        "with open(sys.argv[1], 'r+b') as file:\n"
+        "    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 512, 0x40000000)\n"
+    )
+    command = [sys.executable, "-c", probe, str(path)]
+    with open_database(path) as engine, reading(engine) as connection:
+        connection.exec_driver_sql("SELECT count(*) FROM sqlite_master")
+        with open_database(path):
+            pass
+        probed = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "BlockingIOError" in probed.stderr
+    assert subprocess.run(command, check=False).returncode == 0
 
 
 def test_a_new_file_that_stays_locked_is_given_up(tmp_path: Path) -> None:
