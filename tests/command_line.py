@@ -6,15 +6,19 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 from click.testing import CliRunner, Result
 
 from gglib_runtime.cli.program import program
 
 REPOSITORY = Path(__file__).parents[1]
+WAIT_SECONDS = 60.0
 
 
 class Shell:
@@ -54,8 +58,9 @@ class Shell:
         assert result.stderr.count("\n") == 1
         return result.stderr.removeprefix("gglib: ").removesuffix("\n")
 
-    def start(self, *arguments: str | Path, **options: Any) -> subprocess.Popen[str]:
-        """Start a command as a process with pipes, unless `options` say otherwise."""
+    @contextmanager
+    def start(self, *arguments: str | Path, **options: Any) -> Generator[subprocess.Popen[str]]:
+        """A command as a process with pipes, unless `options` say otherwise; killed at the end."""
         environ = {key: text for key, text in os.environ.items() if not key.startswith("GGLIB_")}
         defaults: dict[str, Any] = {
             "stdin": subprocess.DEVNULL,
@@ -66,14 +71,38 @@ class Shell:
             "env": environ | self.environ | options.pop("environ", {}),
         }
         command = [sys.executable, "-m", "gglib_runtime", *map(str, arguments)]
-        return subprocess.Popen(command, **defaults | options)
+        with subprocess.Popen(command, **defaults | options) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
 
     def process(self, *arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run a command as a process until it ends."""
         with self.start(*arguments, **options) as process:
-            try:
-                stdout, stderr = process.communicate(timeout=60)
-            except BaseException:
-                process.kill()
-                raise
+            stdout, stderr = process.communicate(timeout=WAIT_SECONDS)
         return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+
+def read_terminal(descriptor: int) -> str:
+    """All that is written to a terminal until its other side is closed."""
+    parts: list[bytes] = []
+    with os.fdopen(descriptor, "rb", buffering=0) as terminal:
+        while True:
+            try:
+                part = terminal.read(65536)
+            except OSError:  # how Linux says so
+                break
+            if not part:
+                break
+            parts.append(part)
+    return b"".join(parts).decode()
+
+
+def wait_until_asleep(pid: int) -> None:
+    """A signal that comes between Python's look for one and its read goes unnoticed until later."""
+    process = psutil.Process(pid)
+    deadline = time.monotonic() + WAIT_SECONDS
+    while process.status() != psutil.STATUS_SLEEPING:
+        assert time.monotonic() < deadline, process.status()
+        os.sched_yield()

@@ -88,10 +88,11 @@ def _setting_flags(keys: tuple[str, ...]) -> tuple[Decorator, ...]:
 
 def _setting_flag(key: str, declaration: Declaration) -> Decorator:
     # Values go to the settings as text: there they are judged together with all the others.
-    kind = type(declaration.kind).__name__
+    kind = declaration.kind
+    metavar = getattr(kind, "options", None) or _METAVARS.get(type(kind).__name__, "TEXT")
     return click.option(
         f"--{key.replace('_', '-')}",
         key,
-        metavar=_METAVARS.get(kind, "TEXT") if kind != "Choice" else declaration.kind.bounds,
+        metavar=metavar if isinstance(metavar, str) else "|".join(metavar),
         help=f"{declaration.meaning} [default: {declaration.shown_default}]",
     )

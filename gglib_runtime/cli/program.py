@@ -12,9 +12,9 @@ from typing import Any, NoReturn
 
 import click
 
+from gglib_core import __version__
 from gglib_runtime.cli.failures import ExitCode, report
 from gglib_runtime.cli.lazy import LazyGroup
-from gglib_runtime.version import VERSION
 
 
 class Program(LazyGroup):
@@ -26,6 +26,8 @@ class Program(LazyGroup):
         prog_name: str | None = "gglib",
         **extra: Any,  # noqa: ANN401 -- passed through
     ) -> NoReturn:
+        if os.environ.get("NO_COLOR"):  # rich heeds it by itself, click does not
+            extra.setdefault("color", False)
         try:
             result: object = super().main(args, prog_name, standalone_mode=False, **extra)
             sys.stdout.flush()
@@ -49,18 +51,21 @@ def _abandon_stdout() -> None:
     cls=Program,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     places={
+        "up": "up:up",
+        "serve": "serve:serve",
         "model": "models:model",
         "status": "running:status",
         "load": "running:load",
         "unload": "running:unload",
         "logs": "logs:logs",
+        "doctor": "doctor:doctor",
         "config": "configuration:config",
         "db": "database:db",
         "completion": "completion:completion",
     },
     epilog="Exit codes: 0 done, 1 failed, 2 wrong command line or setting, 3 no server runs.",
 )
-@click.version_option(VERSION, prog_name="gglib", message="%(prog)s %(version)s")
+@click.version_option(__version__, prog_name="gglib", message="%(prog)s %(version)s")
 def program() -> None:
     """One OpenAI- and Anthropic-compatible endpoint that runs and swaps llama.cpp models.
 

@@ -68,7 +68,7 @@ def load(loaded: LoadedSettings, model: str) -> None:
 @model_argument(required=False)
 @with_settings()
 def unload(loaded: LoadedSettings, model: str | None) -> None:
-    """Unload a model, or all of them, once its running answers have ended."""
+    """Unload a model, or all, once running answers have ended."""
     with open_server(loaded.settings.paths) as server:
         server.unload(model)
     click.echo(f"Unloaded {model or 'all models'}.")

@@ -5,6 +5,7 @@ Not here: what commands make of the answers.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,10 @@ class Server:
         """What runs, as `/api/v1/status` says it."""
         return self._call("GET", "/api/v1/status", wait_seconds=10).json()
 
+    def models(self) -> list[dict[str, Any]]:
+        """What can be asked for, as `/v1/models` says it."""
+        return self._call("GET", "/v1/models", wait_seconds=10).json()["data"]
+
     def load(self, model: str) -> None:
         """Have `model` loaded; returns when the server says so. Raises CommandFailed."""
         self._call("POST", "/models/load", json={"model": model})
@@ -44,7 +49,7 @@ class Server:
         with self._client.stream("GET", path, params=parameters) as answer:
             if answer.is_error:
                 answer.read()
-                raise CommandFailed(_reason(answer))
+                raise CommandFailed(stated_reason(answer))
             yield from answer.iter_lines()
 
     def _call(
@@ -52,41 +57,41 @@ class Server:
     ) -> httpx.Response:
         answer = self._client.request(method, path, json=json, timeout=wait_seconds)
         if answer.is_error:
-            raise CommandFailed(_reason(answer))
+            raise CommandFailed(stated_reason(answer))
         return answer
 
 
 @contextmanager
 def open_server(paths: DataPaths) -> Generator[Server]:
     """The server of this data directory. Raises NoServer, CommandFailed if it goes away."""
+    record = read_record(paths)
+    if record is None or not _listens(record.socket):
+        raise NoServer(paths.root)
     import httpx
 
-    record = read_record(paths)
-    if record is None:
-        raise NoServer(paths.root)
     transport = httpx.HTTPTransport(uds=record.socket)
     try:
-        with httpx.Client(transport=transport, base_url="http://localhost", timeout=None) as client:  # noqa: S113 -- a load takes its time
+        # A load takes its time: whoever asks sets the limit.
+        with httpx.Client(transport=transport, base_url="http://localhost", timeout=None) as client:  # noqa: S113
             yield Server(client)
-    except httpx.ConnectError:
-        raise NoServer(paths.root) from None
     except httpx.TransportError as error:
         reason = str(error) or type(error).__name__
         raise CommandFailed(f"The server (pid {record.pid}) did not answer: {reason}") from error
 
 
-def is_running(paths: DataPaths) -> bool:
-    """Whether a server of this data directory answers."""
-    try:
-        with open_server(paths) as server:
-            server.status()
-    except NoServer:
-        return False
+def _listens(path: str) -> bool:
+    # httpx is slow to import, and leaves its socket open where it cannot connect.
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(path)
+        except OSError:
+            return False
     return True
 
 
-def _reason(answer: httpx.Response) -> str:
+def stated_reason(answer: httpx.Response) -> str:
+    """Why the server refused, in its own words if it has any."""
     try:
         return str(answer.json()["error"]["message"])
     except (ValueError, LookupError, TypeError):
-        return f"The server answered {answer.status_code}: {answer.text[:200].strip()}"
+        return f"the server answered {answer.status_code}: {answer.text[:200].strip()}"

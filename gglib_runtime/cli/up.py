@@ -1,0 +1,186 @@
+"""`gglib up`: from nothing to a first answer.
+
+Not here: the server (`gglib_runtime.compose`), finding an engine, the demo model itself, and what
+is told of it all (`welcome`).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gglib_runtime.cli.catalog import open_store
+from gglib_runtime.cli.failures import CommandFailed, ExitCode, NoServer
+from gglib_runtime.cli.first_answer import ask
+from gglib_runtime.cli.listening import explained, next_free_port
+from gglib_runtime.cli.options import with_settings
+from gglib_runtime.cli.output import note
+from gglib_runtime.cli.server import open_server
+from gglib_runtime.cli.welcome import say_answer, say_next_steps
+
+if TYPE_CHECKING:
+    from gglib_core.models import Model
+    from gglib_runtime.catalog.store import SqlModelStore
+    from gglib_runtime.paths import DataPaths
+    from gglib_runtime.server_record import ServeInfo
+    from gglib_runtime.settings import LoadedSettings, Settings
+
+DEMO_MODEL = "gglib-demo"
+_JOIN_SECONDS = 5.0
+
+
+@click.command()
+@click.option("--check", "is_check", is_flag=True, help="End after the first answer.")
+@with_settings("host", "port", "llama_server")
+def up(loaded: LoadedSettings, is_check: bool) -> int:
+    """Start the endpoint and send a first request through it.
+
+    Finds a llama-server, makes a demo model if the catalog is empty, and takes the next port if the
+    usual one is taken. Running it again is safe.
+    """
+    from gglib_runtime.engines.discovery import find_engine
+
+    settings = loaded.settings
+    if (running := _running(settings)) is not None:
+        url, model = running
+        click.echo(f"gglib runs already at {url}")
+        code = _check(url, model) if is_check else ExitCode.OK
+        say_next_steps(url, model)
+        return code
+    click.echo(f"Engine: {find_engine(settings.llama_server, os.environ).label}")
+    with open_store(settings) as store:
+        _provide_model(store, settings.paths)
+        model = model_to_ask(store.list(), settings.default_model)
+    loaded = replace(loaded, settings=_with_free_port(_calmed(loaded)))
+    return _serve(loaded, FirstRequest(model, is_check=is_check))
+
+
+class FirstRequest:
+    """Asks a model once the endpoint is there, and tells the user, while the server runs."""
+
+    def __init__(self, model: str | None, *, is_check: bool) -> None:
+        self._model = model
+        self._is_check = is_check
+        self._is_answered = False
+        self._thread: threading.Thread | None = None
+
+    def announce(self, info: ServeInfo) -> None:
+        """Begin; the server's loop is not held up."""
+        self._thread = threading.Thread(target=self._run, args=(info.url,), daemon=True)
+        self._thread.start()
+
+    def conclude(self, code: int) -> int:
+        """What to exit with, the server having ended with `code`."""
+        if self._thread is not None:
+            self._thread.join(_JOIN_SECONDS)
+        if code or not self._is_check:
+            return code
+        return ExitCode.OK if self._is_answered else ExitCode.FAILURE
+
+    def _run(self, url: str) -> None:
+        try:
+            click.echo(f"gglib is up at {url}")
+            self._is_answered = _check(url, self._model) == ExitCode.OK
+            say_next_steps(url, self._model)
+            if not self._is_check:
+                click.echo("\nCtrl-C ends it.")
+        finally:
+            if self._is_check:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+
+def model_to_ask(models: Sequence[Model], default: str | None) -> str | None:
+    """The model whose answer costs least, unless the settings name one; None if none can chat."""
+    from gglib_core.catalog import CatalogSnapshot
+    from gglib_core.models import Capability
+
+    named = CatalogSnapshot(models).resolve_model(default) if default else None
+    able = [model for model in models if Capability.CHAT in model.capabilities]
+    if named is not None and named in able:
+        return named.name
+    return min(able, key=lambda model: model.size_bytes).name if able else None
+
+
+def _serve(loaded: LoadedSettings, request: FirstRequest) -> int:
+    from gglib_runtime.compose import run_serve
+
+    with explained(loaded.settings.host, loaded.settings.port):
+        return request.conclude(run_serve(loaded, (), request.announce))
+
+
+def _running(settings: Settings) -> tuple[str, str | None] | None:
+    """The URL of this directory's server, and a model to ask: one that is loaded, if any is."""
+
+    def cost(entry: dict[str, Any]) -> tuple[bool, bool]:
+        is_default = settings.default_model in (entry["id"], *entry["aliases"])
+        return entry["status"] != "loaded", not is_default
+
+    try:
+        with open_server(settings.paths) as server:
+            able = [entry for entry in server.models() if "chat" in entry["capabilities"]]
+            return server.status()["url"], min(able, key=cost)["id"] if able else None
+    except NoServer:
+        return None
+
+
+def _check(url: str, model: str | None) -> ExitCode:
+    """Ask, and tell; failures too, for a server goes on where its first answer failed."""
+    if model is None:
+        note("gglib: No model in the catalog can chat, so no request was sent.")
+        return ExitCode.FAILURE
+    click.echo(f"Asking {model} …")
+    try:
+        say_answer(ask(url, model))
+    except CommandFailed as error:
+        note(f"gglib: {error.message}")
+        return ExitCode.FAILURE
+    return ExitCode.OK
+
+
+def _provide_model(store: SqlModelStore, paths: DataPaths) -> None:
+    """Make the demo model if the catalog is empty, or if its own file has gone."""
+    from gglib_core.models import NewModel
+    from gglib_runtime.gguf.demo import write_demo_model
+    from gglib_runtime.gguf.description import describe_model
+
+    models, path = store.list(), paths.models / f"{DEMO_MODEL}.gguf"
+    is_listed = any(model.path == str(path) for model in models)
+    if (models and not is_listed) or (is_listed and path.exists()):
+        return
+    paths.create()
+    write_demo_model(path)
+    if is_listed:
+        return
+    described = describe_model(path)
+    store.add(
+        NewModel(
+            name=DEMO_MODEL,
+            paths=described.paths,
+            size_bytes=described.size_bytes,
+            facts=described.facts,
+            capabilities=described.capabilities,
+            tags=("demo",),
+        )
+    )
+    click.echo(f"Made a demo model, {DEMO_MODEL}: its weights are random, so it writes nonsense.")
+
+
+def _calmed(loaded: LoadedSettings) -> Settings:
+    """Log lines would stand between what a newcomer is told, unless they are wished for."""
+    if loaded.origins["log_level"].layer != "default":
+        return loaded.settings
+    return replace(loaded.settings, log_level="warning")
+
+
+def _with_free_port(settings: Settings) -> Settings:
+    port = next_free_port(settings.host, settings.port)
+    if port == settings.port:
+        return settings
+    click.echo(f"Port {settings.port} is taken; using {port}.")
+    return replace(settings, port=port)
