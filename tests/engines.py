@@ -28,15 +28,20 @@ KEY = "simulated-key"
 WAIT_SECONDS = 20.0
 _POLL_SECONDS = 0.005
 Record = dict[str, Any]
+Sim = Mapping[str, Any] | Path
 
 
 def simulator_engine() -> Engine:
     return Engine(command=SIMULATOR_COMMAND, source="setting", label="simulator (tests)")
 
 
-def simulator_environment(sim: Mapping[str, Any], record: Path | None = None) -> dict[str, str]:
-    """What makes a simulator behave as `sim` says and record its events in `record`."""
-    environment = {"GGLIB_SIM": json.dumps(sim)}
+def simulator_environment(sim: Sim, record: Path | None = None) -> dict[str, str]:
+    """What makes a simulator behave as `sim` says and record its events in `record`.
+
+    A path instead of a mapping names a file that is read at each start, so that a test can change
+    the behaviour between two starts.
+    """
+    environment = {"GGLIB_SIM": f"@{sim}" if isinstance(sim, Path) else json.dumps(sim)}
     if record is not None:
         environment["GGLIB_SIM_RECORD"] = str(record)
     return environment
@@ -46,7 +51,7 @@ def simulator_model(
     id: int,  # noqa: A002 - the field's name
     name: str,
     *,
-    sim: Mapping[str, Any] | None = None,
+    sim: Sim | None = None,
     record: Path | None = None,
     **fields: Any,
 ) -> Model:
@@ -147,16 +152,20 @@ def free_port() -> int:
 @asynccontextmanager
 async def started_simulator(
     *arguments: str,
-    sim: Mapping[str, Any] | None = None,
+    sim: Sim | None = None,
     alias: str = "alpha",
     port: int | None = None,
     record: Path | None = None,
     key: str = KEY,
+    command: Sequence[str] = SIMULATOR_COMMAND,
 ) -> AsyncIterator[RunningSimulator]:
-    """Start a simulator without waiting for it; it and all its children are gone afterwards."""
+    """Start a simulator without waiting for it; it and all its children are gone afterwards.
+
+    `command` may be another engine's, for comparison.
+    """
     port = free_port() if port is None else port
     process = await asyncio.create_subprocess_exec(
-        *SIMULATOR_COMMAND,
+        *command,
         *("-m", f"/models/{alias}.gguf", "--alias", alias, "--port", str(port), *arguments),
         env=os.environ | simulator_environment(sim or {}, record) | {"LLAMA_API_KEY": key},
         stdin=asyncio.subprocess.DEVNULL,

@@ -161,8 +161,9 @@ def detokenize(engine: Engine, exchange: Exchange) -> None:
     tokens = read_object(exchange).get("tokens", [])
     try:
         data = b"".join(map(token_bytes, tokens))
-    except (LookupError, AttributeError, TypeError) as error:
-        raise ApiError(500, f"vector::_M_range_check: no token {error}") from error
+    except LookupError as error:
+        size = f"(which is {error}) >= this->size() (which is {VOCABULARY})"
+        raise ApiError(500, f"vector::_M_range_check: __n {size}") from error
     exchange.answer(200, json_bytes({"content": data.decode(errors="replace")}))
 
 

@@ -30,16 +30,13 @@ _KINDS: tuple[tuple[type, str], ...] = (
 
 
 def read_object(exchange: Exchange) -> JsonObject:
-    """The request's body; raises ApiError where it is no JSON object."""
+    """The request's body, empty where it is no object; raises ApiError where it is no JSON."""
     try:
         body = _decode(exchange.request.body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         message = f"[json.exception.parse_error.101] parse error: {error}"
         raise ApiError(400, message) from error
-    if not isinstance(body, dict):
-        message = f"[json.exception.type_error.305] cannot use key with {kind_of(body)}"
-        raise ApiError(400, message)
-    return cast("JsonObject", body)
+    return cast("JsonObject", body) if isinstance(body, dict) else {}
 
 
 def kind_of(value: object) -> str:

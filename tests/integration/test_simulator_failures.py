@@ -13,6 +13,7 @@ import pytest
 from gglib_runtime.engines.discovery import engine_version
 from tests.engines import (
     SIMULATOR_COMMAND,
+    running_simulator,
     simulator_engine,
 )
 
@@ -83,3 +84,13 @@ async def test_the_behaviour_may_be_in_a_file(tmp_path: Path) -> None:
 
 def test_it_tells_its_version() -> None:
     assert engine_version(simulator_engine()).startswith("0.6.0-simulator")
+
+
+async def test_a_file_may_change_the_behaviour_between_two_starts(tmp_path: Path) -> None:
+    file = tmp_path / "sim.json"
+    file.write_text('{"fail_load": "out_of_memory"}')
+    async with started_simulator(sim=file) as first:
+        assert await first.wait() == 1
+    file.write_text("{}")
+    async with running_simulator(sim=file) as second:
+        assert second.process.returncode is None

@@ -111,7 +111,7 @@ REFUSED: list[tuple[str, Any, int, str]] = [
     (CHAT, b"{bad", 400, "[json.exception.parse_error.101]"),
     (CHAT, b"", 400, "[json.exception.parse_error.101]"),
     (CHAT, b"[" * 100_000, 400, "[json.exception.parse_error.101]"),
-    (CHAT, [1], 400, "[json.exception.type_error.305]"),
+    (CHAT, [1], 400, "'messages' is required"),
     (CHAT, {}, 400, "'messages' is required"),
     (CHAT, {"messages": 1}, 400, "Expected 'messages' to be an array"),
     (CHAT, {"messages": [1]}, 500, ""),
