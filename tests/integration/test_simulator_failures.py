@@ -15,6 +15,7 @@ from tests.engines import (
     SIMULATOR_COMMAND,
     running_simulator,
     simulator_engine,
+    started_simulator,
 )
 
 
