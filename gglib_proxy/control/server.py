@@ -17,15 +17,18 @@ from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.asyncio.tcp_server import TCPServer
 from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.config import Config
+from hypercorn.events import Event, Updated
 from hypercorn.typing import LifespanState
 from quart import Quart
 
 BACKLOG = 2048
 KEEP_ALIVE_SECONDS = 3600.0
-"""Longer than any client keeps a connection, so that it is never the server that closes first."""
+"""Longer than any client keeps a connection, so that the server is never the first to close one."""
 MAX_HEAD_BYTES = 256 * 1024
 """Well above what the data plane takes, to which it adds headers of its own."""
 GRACE_SECONDS = 1.0
+ABORT_SECONDS = 5.0
+"""For connections to notice that they were cut; they should need no time."""
 
 _log = logging.getLogger(__name__)
 
@@ -70,7 +73,7 @@ class _Connections:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         loop, state = asyncio.get_running_loop(), LifespanState({})
         try:
-            await TCPServer(self._app, loop, self._config, self._context, state, reader, writer)
+            await _Connection(self._app, loop, self._config, self._context, state, reader, writer)
         except Exception:
             _log.exception("A connection of the control plane ended badly")
 
@@ -82,7 +85,28 @@ class _Connections:
         for writer in self._open.values():
             writer.transport.abort()
         if self._open:
-            await asyncio.wait(self._open)
+            await asyncio.wait(self._open, timeout=ABORT_SECONDS)
+        if self._open:
+            _log.error("%d connections of the control plane do not end", len(self._open))
+
+
+class _Connection(TCPServer):
+    """Hypercorn's, except that it ends when its client has left.
+
+    There, a connection that is idle when its client closes it stays open for the whole keep-alive.
+    """
+
+    _has_left = False
+
+    async def _read_data(self) -> None:
+        await super()._read_data()
+        self._has_left = True
+        await self.idle_task.stop()
+
+    async def protocol_send(self, event: Event) -> None:
+        if self._has_left and isinstance(event, Updated):
+            return  # an answer has ended late, and would begin the keep-alive
+        await super().protocol_send(event)
 
 
 def _config() -> Config:

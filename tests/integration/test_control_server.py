@@ -114,6 +114,20 @@ async def test_a_client_that_leaves_ends_its_follower(tmp_path: Path) -> None:
 
 
 @on_each_loop
+async def test_nothing_stays_of_clients_that_have_left(tmp_path: Path) -> None:
+    async with open_control(tmp_path, control_context([ALPHA])) as server:
+        before = asyncio.all_tasks()
+        async with server.connect() as asked, server.connect() as half, server.connect():
+            await asked.ask("GET", "/health")
+            half.send(b"GET /health HTTP/1.1\r\nHo")
+            assert asyncio.all_tasks() > before
+        serving = asyncio.all_tasks() - before
+        async with asyncio.timeout(WAIT_SECONDS):
+            await asyncio.gather(*serving, return_exceptions=True)
+        assert asyncio.all_tasks() == before
+
+
+@on_each_loop
 async def test_a_client_that_leaves_gives_up_its_load(tmp_path: Path) -> None:
     runtime = gated_runtime()
     async with open_control(tmp_path, control_context([ALPHA], runtime=runtime)) as server:

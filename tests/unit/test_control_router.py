@@ -124,7 +124,7 @@ async def test_an_unknown_model_is_404_with_the_nearest_names(
 ) -> None:
     answer = await client.post(path, json={"model": "alpa"})
     assert answer.status_code == 404
-    assert (await answer.get_json())["error"]["gglib"]["nearest"] == ["alpha"]
+    assert (await answer.get_json())["error"]["gglib"]["nearest"][0] == "alpha"
     assert (runtime.admitted, runtime.stopped) == ([], [])
 
 
