@@ -138,54 +138,135 @@ def test_noise_behind_the_magic_gives_an_error_or_a_bounded_answer(
 HUGE = 1 << 62
 TERABYTE = 1 << 40
 
-HOSTILE: dict[str, Callable[[Path], Path]] = {
-    "tensor count": lambda at: write(at, head(HUGE, 0), size=TERABYTE),
-    "key count": lambda at: write(at, head(0, HUGE), size=TERABYTE),
-    "tensors beyond the file": lambda at: write(at, head(1000, 0), bytes(100)),
-    "keys beyond the file": lambda at: write(at, head(0, 1000), bytes(100)),
-    "key length": lambda at: write(at, head(0, 1), struct.pack("<Q", HUGE), size=TERABYTE),
-    "long key": lambda at: write(at, head(0, 1), struct.pack("<Q", 1 << 30), size=TERABYTE),
-    "string length": lambda at: write(at, head(0, 1), value(STRING, struct.pack("<Q", HUGE))),
-    "value type": lambda at: write(at, head(0, 1), value(13, bytes(64))),
-    "item type": lambda at: write(at, head(0, 1), value(ARRAY, struct.pack("<IQ", 13, 1))),
-    "array length": lambda at: write(
-        at, head(0, 1), value(ARRAY, struct.pack("<IQ", UINT32, HUGE))
+
+def array(kind: int, count: int, items: bytes = b"") -> bytes:
+    return value(ARRAY, struct.pack("<IQ", kind, count) + items)
+
+
+HOSTILE: dict[str, tuple[str, Callable[[Path], Path]]] = {
+    "tensor count": (
+        "it claims 4,611,686,018,427,387,904 tensors",
+        lambda at: write(at, head(HUGE, 0), size=TERABYTE),
     ),
-    "array length that overflows": lambda at: write(
-        at, head(0, 1), value(ARRAY, struct.pack("<IQ", UINT32, (1 << 64) - 1))
+    "key count": (
+        "it claims 4,611,686,018,427,387,904 metadata keys",
+        lambda at: write(at, head(0, HUGE), size=TERABYTE),
     ),
-    "many empty strings": lambda at: write(
-        at, head(0, 1), value(ARRAY, struct.pack("<IQ", STRING, 1 << 36)), size=TERABYTE
+    "one tensor too many": (
+        f"it claims {MAX_ENTRIES + 1:,} tensors",
+        lambda at: write(at, head(MAX_ENTRIES + 1, 0), size=TERABYTE),
     ),
-    "many empty arrays": lambda at: write(
-        at, head(0, 1), value(ARRAY, struct.pack("<IQ", ARRAY, 1 << 20)), size=TERABYTE
+    "tensors beyond the file": (
+        "it claims 1,000 tensors",
+        lambda at: write(at, head(1000, 0), bytes(100)),
     ),
-    "deep arrays": lambda at: write(
-        at,
-        head(0, 1),
-        value(ARRAY, struct.pack("<IQ", ARRAY, 1) * (MAX_ARRAY_DEPTH + 1) + bytes(64)),
+    "keys beyond the file": (
+        "it claims 1,000 metadata keys",
+        lambda at: write(at, head(0, 1000), bytes(100)),
     ),
-    "a key twice": lambda at: write(at, head(0, 2), value(UINT8, b"\1") * 2),
-    "alignment zero": lambda at: write(at, head(0, 1), alignment(0)),
-    "alignment three": lambda at: write(at, head(0, 1), alignment(3)),
-    "alignment as text": lambda at: write(
-        at, head(0, 1), value(STRING, string(b"32"), b"general.alignment")
+    "key length": (
+        "a metadata key claims",
+        lambda at: write(at, head(0, 1), struct.pack("<Q", HUGE), size=TERABYTE),
     ),
-    "tensor name": lambda at: write(at, head(1, 0), struct.pack("<Q", 1 << 20), size=TERABYTE),
-    "dimensions": lambda at: write(at, head(1, 0), string(b"w"), struct.pack("<I", 5), bytes(64)),
-    "elements": lambda at: write(at, head(1, 0), tensor(dimensions=(HUGE, HUGE, HUGE, HUGE))),
-    "elements of an unknown type": lambda at: write(
-        at, head(1, 0), tensor(dimensions=(HUGE, HUGE), kind=999)
+    "long key": (
+        "a metadata key claims 1,073,741,824 bytes",
+        lambda at: write(at, head(0, 1), struct.pack("<Q", 1 << 30), size=TERABYTE),
     ),
-    "elements that fill no block": lambda at: write(
-        at, head(1, 0), tensor(dimensions=(33,), kind=2), bytes(4096)
+    "many long keys": (
+        "keys are too many and too long",
+        lambda at: write(at, head(0, 200), *(long_key(number) for number in range(200))),
     ),
-    "offset": lambda at: write(at, head(1, 0), tensor(offset=(1 << 64) - 1)),
-    "offset of an unknown type": lambda at: write(
-        at, head(1, 0), tensor(kind=999, offset=(1 << 64) - 1)
+    "string length": (
+        "ends within the value of 'key'",
+        lambda at: write(at, head(0, 1), value(STRING, struct.pack("<Q", HUGE))),
     ),
-    "data cut off": lambda at: write(at, SMALL[:-1]),
+    "value type": (
+        "unknown type 13",
+        lambda at: write(at, head(0, 1), value(13, bytes(64))),
+    ),
+    "item type": (
+        "items of the unknown type 13",
+        lambda at: write(at, head(0, 1), array(13, 1)),
+    ),
+    "array length": (
+        "ends within the value of 'key'",
+        lambda at: write(at, head(0, 1), array(UINT32, HUGE)),
+    ),
+    "array length that overflows": (
+        "ends within the value of 'key'",
+        lambda at: write(at, head(0, 1), array(UINT32, (1 << 64) - 1)),
+    ),
+    "many empty strings": (
+        "claims more items than any model has",
+        lambda at: write(at, head(0, 1), array(STRING, 1 << 36), size=TERABYTE),
+    ),
+    "many empty arrays": (
+        "claims more items than any model has",
+        lambda at: write(at, head(0, 1), array(ARRAY, 1 << 20), size=TERABYTE),
+    ),
+    "the last of many strings": (
+        "ends within the value of 'key'",
+        lambda at: write(at, head(0, 1), array(STRING, 5000, bytes(8 * 4999) + bytes([1] * 8))),
+    ),
+    "deep arrays": (
+        "nested too deep",
+        lambda at: write(
+            at, head(0, 1), array(ARRAY, 1, struct.pack("<IQ", ARRAY, 1) * MAX_ARRAY_DEPTH)
+        ),
+    ),
+    "a key twice": (
+        "'key' stands there twice",
+        lambda at: write(at, head(0, 2), value(UINT8, b"\1") * 2),
+    ),
+    "alignment zero": (
+        "no power of two",
+        lambda at: write(at, head(0, 1), alignment(0)),
+    ),
+    "alignment three": (
+        "no power of two",
+        lambda at: write(at, head(0, 1), alignment(3)),
+    ),
+    "alignment as text": (
+        "not a number",
+        lambda at: write(at, head(0, 1), value(STRING, string(b"32"), b"general.alignment")),
+    ),
+    "tensor name": (
+        "a tensor's name claims",
+        lambda at: write(at, head(1, 0), struct.pack("<Q", 1 << 20), size=TERABYTE),
+    ),
+    "dimensions": (
+        "claims 5 dimensions",
+        lambda at: write(at, head(1, 0), string(b"w"), struct.pack("<I", 5), bytes(64)),
+    ),
+    "elements": (
+        "parameters",
+        lambda at: write(at, head(1, 0), tensor(dimensions=(HUGE, HUGE, HUGE, HUGE))),
+    ),
+    "elements of an unknown type": (
+        "parameters",
+        lambda at: write(at, head(1, 0), tensor(dimensions=(HUGE, HUGE), kind=999), bytes(64)),
+    ),
+    "elements that fill no block": (
+        "Q4_0 cannot store",
+        lambda at: write(at, head(1, 0), tensor(dimensions=(33,), kind=2), bytes(4096)),
+    ),
+    "offset": (
+        "bytes are missing",
+        lambda at: write(at, head(1, 0), tensor(offset=(1 << 64) - 1)),
+    ),
+    "offset of an unknown type": (
+        "bytes are missing",
+        lambda at: write(at, head(1, 0), tensor(kind=999, offset=(1 << 64) - 1)),
+    ),
+    "data cut off": (
+        "1 bytes are missing",
+        lambda at: write(at, SMALL[:-1]),
+    ),
 }
+
+
+def long_key(number: int) -> bytes:
+    return value(UINT8, b"\1", str(number).encode().ljust(60_000, b"."))
 
 
 def alignment(number: int) -> bytes:
@@ -199,9 +280,12 @@ def tensor(dimensions: tuple[int, ...] = (1,), kind: int = 0, offset: int = 0) -
 
 @pytest.mark.parametrize("case", HOSTILE)
 def test_hostile_numbers_are_errors(tmp_path: Path, case: str) -> None:
-    result = reads(HOSTILE[case](tmp_path))
+    reason, write_case = HOSTILE[case]
+
+    result = reads(write_case(tmp_path))
 
     assert isinstance(result, GgufError)
+    assert reason in result.reason
     assert result.path == str(tmp_path / "m.gguf")
 
 
