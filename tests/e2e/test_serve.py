@@ -22,6 +22,7 @@ from tests.serving import Served, assert_gone, chat_body, serving, wait_until
 
 pytestmark = pytest.mark.e2e
 
+ALL = ("tiny-a.gguf", "tiny-b.gguf", "tiny-embed.gguf", "broken.gguf")
 EMBEDDING_WIDTH = 64
 
 
@@ -37,15 +38,20 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def served(home: Path) -> Generator[Served]:
     """One server for the tests that change nothing lasting, with threads that do not spin."""
-    shell = Shell(home)
-    shell.output("model", "add", home / "tiny-a.gguf", "--threads", "1", "--alias", "alpha")
-    shell.output("model", "add", home / "tiny-b.gguf", "--threads", "1")
-    shell.output("model", "add", home / "tiny-embed.gguf", "--threads", "1")
-    shell.output("model", "add", home / "broken.gguf", "--threads", "1")
+    shell = shell_with(home, *(home / name for name in ALL))
+    shell.output("model", "edit", "tiny-a", "--alias", "alpha")
     # It was whole when it was added; now its weights are gone.
     os.truncate(home / "broken.gguf", 100_000)
     with serving(shell) as server:
         yield server
+
+
+def shell_with(home: Path, *models: Path) -> Shell:
+    """A user with these models, which decode in one thread: more would spin on busy cores."""
+    shell = Shell(home)
+    for model in models:
+        shell.output("model", "add", model, "--threads", "1")
+    return shell
 
 
 def words_of(text: str) -> set[str]:
@@ -270,7 +276,7 @@ async def test_requests_that_alternate_cost_a_handful_of_swaps(served: Served) -
 
 
 def test_term_ends_it_with_0_and_leaves_no_engine(home: Path, tmp_path: Path) -> None:
-    with serving(Shell(tmp_path), home / "tiny-a.gguf") as server:
+    with serving(shell_with(tmp_path, home / "tiny-a.gguf")) as server:
         assert server.chat("tiny-a").status_code == 200
         engines = server.engines()
         assert server.stop() == 0
@@ -279,8 +285,8 @@ def test_term_ends_it_with_0_and_leaves_no_engine(home: Path, tmp_path: Path) ->
 
 
 def test_term_lets_a_running_answer_end(home: Path, tmp_path: Path) -> None:
-    with serving(Shell(tmp_path), home / "tiny-a.gguf") as server:
-        body = chat_body("tiny-a", max_tokens=1500, stream=True, ignore_eos=True)
+    with serving(shell_with(tmp_path, home / "tiny-a.gguf"), "--set=drain_seconds=120") as server:
+        body = chat_body("tiny-a", max_tokens=500, stream=True, ignore_eos=True)
         with httpx.stream(
             "POST", f"{server.url}/v1/chat/completions", json=body, timeout=60
         ) as answer:
@@ -296,7 +302,7 @@ def test_term_lets_a_running_answer_end(home: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("state", ["idle", "loading", "streaming", "prefill"])
 def test_kill_9_leaves_no_engine_behind(home: Path, tmp_path: Path, state: str) -> None:
-    with serving(Shell(tmp_path), home / "tiny-b.gguf", "--set=default_ctx=4096") as server:
+    with serving(shell_with(tmp_path, home / "tiny-b.gguf"), "--set=default_ctx=4096") as server:
         if state == "loading":
             engines = _caught_loading(server)
         else:
@@ -332,8 +338,8 @@ def _caught_loading(server: Served) -> list[psutil.Process]:
 
 
 def test_a_catalog_change_is_seen_while_it_serves(home: Path, tmp_path: Path) -> None:
-    shell = Shell(tmp_path)
-    with serving(shell, home / "tiny-a.gguf") as server:
+    shell = shell_with(tmp_path, home / "tiny-a.gguf")
+    with serving(shell) as server:
         server.chat("tiny-a", max_tokens=1)
         before = [engine.pid for engine in server.engines()]
         assert server.chat("newcomer").status_code == 404
@@ -353,8 +359,8 @@ def test_up_check_makes_a_model_and_gets_an_answer_twice(tmp_path: Path) -> None
 
 
 def test_a_second_serve_names_the_first(home: Path, tmp_path: Path) -> None:
-    shell = Shell(tmp_path)
-    with serving(shell, home / "tiny-a.gguf") as server:
+    shell = shell_with(tmp_path, home / "tiny-a.gguf")
+    with serving(shell) as server:
         second = shell.process("serve", "--port", "0")
         assert second.returncode == 1
         assert str(server.process.pid) in second.stderr
@@ -364,7 +370,7 @@ def test_a_second_serve_names_the_first(home: Path, tmp_path: Path) -> None:
 
 
 def test_int_twice_hurries(home: Path, tmp_path: Path) -> None:
-    with serving(Shell(tmp_path), home / "tiny-a.gguf") as server:
+    with serving(shell_with(tmp_path, home / "tiny-a.gguf")) as server:
         body = chat_body("tiny-a", max_tokens=4000, stream=True, ignore_eos=True)
         with httpx.stream(
             "POST", f"{server.url}/v1/chat/completions", json=body, timeout=60
