@@ -56,6 +56,7 @@ class BoundedSource:
         return self._window[start : start + size]
 
     def skip(self, size: int, what: str) -> None:
+        """Step over `size` bytes; none to find out whether the position is within the file."""
         if size > self.remaining:
             raise self.incomplete(what)
         self.position += size
@@ -75,16 +76,17 @@ class BoundedSource:
     def skip_strings(self, count: int, what: str) -> None:
         # The one loop that a large vocabulary makes long: no call for each of its strings.
         length_at = struct.Struct(f"{self.order_code}Q").unpack_from
-        window, start, position = self._window, self._window_start, self.position
+        window, offset = self._window, self.position - self._window_start
+        last_offset = len(window) - 8
         for _ in range(count):
-            if not 0 <= position - start <= len(window) - 8:
-                self.position = position
+            if not 0 <= offset <= last_offset:
+                self.position = self._window_start + offset
                 self.take(8, what)
-                window, start = self._window, self._window_start
-            position += 8 + length_at(window, position - start)[0]
-            if position > self.size:
-                raise self.incomplete(what)
-        self.position = position
+                window, offset = self._window, 0
+                last_offset = len(window) - 8
+            offset += 8 + length_at(window, offset)[0]
+        self.position = self._window_start + offset
+        self.skip(0, what)
 
     def _fill(self, size: int, what: str) -> None:
         self._file.seek(self.position)
