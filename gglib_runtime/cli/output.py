@@ -6,6 +6,7 @@ Not here: what is printed. rich is imported by the functions that need it, since
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -83,6 +84,14 @@ def printable(value: object) -> str:
 def note(message: str) -> None:
     """Tell a person something that is not the command's output."""
     click.echo(message, err=True)
+
+
+def abandon_output() -> None:
+    """Print nowhere from now on: nobody reads standard output any more."""
+    # What is still buffered would fail again when the interpreter flushes it on its way out.
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, sys.stdout.fileno())
+    os.close(devnull)
 
 
 def _console() -> Console:

@@ -15,6 +15,7 @@ import click
 from gglib_core import __version__
 from gglib_runtime.cli.failures import ExitCode, report
 from gglib_runtime.cli.lazy import LazyGroup
+from gglib_runtime.cli.output import abandon_output
 
 
 class Program(LazyGroup):
@@ -32,18 +33,13 @@ class Program(LazyGroup):
             result: object = super().main(args, prog_name, standalone_mode=False, **extra)
             sys.stdout.flush()
         except BrokenPipeError:
-            _abandon_stdout()
+            abandon_output()
             sys.exit(ExitCode.FAILURE)
         except KeyboardInterrupt:
             sys.exit(ExitCode.INTERRUPTED)
         except Exception as error:
             sys.exit(report(error))
         sys.exit(result if isinstance(result, int) else ExitCode.OK)
-
-
-def _abandon_stdout() -> None:
-    # What is still buffered would fail again when the interpreter flushes it on its way out.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @click.command(

@@ -5,7 +5,6 @@ Not here: the server (`gglib_runtime.compose`).
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ import click
 from gglib_core import __version__
 from gglib_runtime.cli.listening import explained
 from gglib_runtime.cli.options import with_settings
+from gglib_runtime.cli.output import abandon_output
 
 if TYPE_CHECKING:
     from gglib_runtime.server_record import ServeInfo
@@ -47,11 +47,12 @@ def serve(loaded: LoadedSettings, paths: tuple[Path, ...]) -> int:
 
 def announce(info: ServeInfo) -> None:
     """Say where the endpoint is and what it has."""
-    # Who started the server may have stopped reading; that ends no server.
-    with contextlib.suppress(OSError):
+    try:
         click.echo(f"gglib {__version__} listens on {info.url}")
         click.echo(f"Engine: {info.engine}")
         if info.models:
             click.echo(f"Models: {info.models}")
         else:
             click.echo("Models: none yet. Add one with `gglib model add PATH`; no restart needed.")
+    except BrokenPipeError:  # who started it has stopped reading, and that ends no server
+        abandon_output()

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gglib_runtime.cli.catalog import open_store
-from gglib_runtime.cli.failures import CommandFailed, ExitCode, NoServer
+from gglib_runtime.cli.failures import CommandFailed, ExitCode, NoServer, report
 from gglib_runtime.cli.first_answer import ask
 from gglib_runtime.cli.listening import explained, next_free_port
 from gglib_runtime.cli.options import with_settings
-from gglib_runtime.cli.output import note
+from gglib_runtime.cli.output import abandon_output, note
 from gglib_runtime.cli.server import open_server
 from gglib_runtime.cli.welcome import say_answer, say_next_steps
 
@@ -85,14 +85,21 @@ class FirstRequest:
 
     def _run(self, url: str) -> None:
         try:
-            click.echo(f"gglib is up at {url}")
-            self._is_answered = _check(url, self._model) == ExitCode.OK
-            say_next_steps(url, self._model)
-            if not self._is_check:
-                click.echo("\nCtrl-C ends it.")
+            self._tell(url)
+        except BrokenPipeError:  # who started it has stopped reading, and that ends no server
+            abandon_output()
+        except Exception as error:
+            report(error)
         finally:
             if self._is_check:
                 os.kill(os.getpid(), signal.SIGTERM)
+
+    def _tell(self, url: str) -> None:
+        click.echo(f"gglib is up at {url}")
+        self._is_answered = _check(url, self._model) == ExitCode.OK
+        say_next_steps(url, self._model)
+        if not self._is_check:
+            click.echo("\nCtrl-C ends it.")
 
 
 def model_to_ask(models: Sequence[Model], default: str | None) -> str | None:

@@ -19,6 +19,7 @@ from gglib_runtime.settings.units import (
     parse_size,
 )
 
+_DATABASES = ("sqlite", "postgres", "postgresql")
 _WHOLE_NUMBER = re.compile(r"-?[0-9]+")
 _URL_PASSWORD = re.compile(r"(://[^:/@]*:).*(?=@)|(password=)[^&]*", re.DOTALL)
 
@@ -216,7 +217,7 @@ class DatabaseUrl:
     def parse(self, raw: object, base: Path) -> str:
         text = _text(raw)
         scheme, separator, _ = text.partition("://")
-        if not separator or scheme.partition("+")[0] not in ("sqlite", "postgresql"):
+        if not separator or scheme.partition("+")[0] not in _DATABASES:
             raise ValueError(raw)
         return text
 

@@ -101,7 +101,7 @@ def test_shells_complete_commands_options_and_models(shell: Shell, tmp_path: Pat
         return [line.partition(",")[2] for line in done.stdout.splitlines()]
 
     assert completed("gglib mo") == ["model"]
-    assert completed("gglib model show --js") == ["--json"]
+    assert completed("gglib model list --js") == ["--json"]
     assert completed("gglib model show ") == ["gpt-4", "tiny-a"]
     assert completed("gglib model show t") == ["tiny-a"]
     assert completed("gglib completion f") == ["fish"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import stat
@@ -119,6 +120,8 @@ def test_commands_steer_a_running_server(shell: Shell, tiny: Path) -> None:
         assert lines[0].split() == ["Endpoint", server.url]
         assert lines[-1].split()[:3] == ["1", "tiny-a", "loaded"]
         assert "listening on" in shell.output("logs", "tiny-a")
+        examined = {check["name"]: check for check in shell.json("doctor")["checks"]}
+        assert examined["server"]["detail"] == f"runs at {server.url} (pid {server.process.pid})"
         assert len(shell.output("logs", "tiny-a", "-n", "1").splitlines()) == 1
         assert shell.output("unload", "1") == "Unloaded 1.\n"
         assert shell.output("unload") == "Unloaded all models.\n"
@@ -163,6 +166,22 @@ def line_with(lines: IO[str], text: str) -> None:
         if text in line:
             return
     pytest.fail(f"no line has {text!r}")
+
+
+def test_a_server_outlives_the_reader_of_its_output(shell: Shell, tiny: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        with shell.start("serve", "--port", "0", tiny, stdout=writer) as process:
+            status = shell.data_dir / "run" / "serve.json"
+            while not status.exists() or shell.run("load", "tiny-a").exit_code == 3:
+                assert process.poll() is None
+            assert shell.json("status")["models"][0]["state"] == "loaded"
+            process.terminate()
+            process.communicate(timeout=WAIT_SECONDS)
+    finally:
+        os.close(writer)
+    assert process.returncode == 0
 
 
 def test_a_second_server_names_the_first(shell: Shell) -> None:
