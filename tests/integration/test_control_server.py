@@ -167,7 +167,7 @@ async def test_stopping_ends_followers_properly(tmp_path: Path) -> None:
     logs = FakeModelLogs()
     logs.write(1, "a line")
     async with (
-        open_control(tmp_path, control_context([ALPHA], logs=logs)) as server,
+        open_control(tmp_path, control_context([ALPHA], logs=logs), grace_seconds=600) as server,
         server.connect() as connection,
     ):
         connection.request("GET", FOLLOW)
@@ -189,7 +189,7 @@ async def test_stopping_answers_those_who_wait(tmp_path: Path) -> None:
         return answer.status, answer.json["error"]["code"], answer.headers["retry-after"]
 
     async with (
-        open_control(tmp_path, context) as server,
+        open_control(tmp_path, context, grace_seconds=600) as server,
         server.connect() as one,
         server.connect() as other,
     ):
@@ -205,7 +205,7 @@ async def test_stopping_answers_those_who_wait(tmp_path: Path) -> None:
 @on_each_loop
 async def test_stopping_closes_what_is_idle_or_half_sent(tmp_path: Path) -> None:
     async with (
-        open_control(tmp_path, control_context([ALPHA])) as server,
+        open_control(tmp_path, control_context([ALPHA]), grace_seconds=600) as server,
         server.connect() as idle,
         server.connect() as half,
         server.connect() as fresh,

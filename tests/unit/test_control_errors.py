@@ -42,6 +42,13 @@ async def test_an_unknown_path_is_404_and_says_where_to_look(
 
 
 @pytest.mark.parametrize(
+    "path", ["/v1//models", "/models//load", "/v1/models/a//b", "/v1/../models"]
+)
+async def test_a_path_is_never_put_right_by_a_redirect(client: QuartClient, path: str) -> None:
+    assert (await client.get(path)).status_code == 404
+
+
+@pytest.mark.parametrize(
     ("path", "meant"),
     [
         ("/v1/chat/completion", "/v1/chat/completions"),
