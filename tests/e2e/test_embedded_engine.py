@@ -21,8 +21,8 @@ import pytest
 from gglib_core.models import Capability
 from gglib_runtime.engines import embedded
 from gglib_runtime.engines.discovery import engine_version, find_engine, is_script
-from gglib_runtime.gguf import describe_model
 from gglib_runtime.gguf.demo import write_demo_model
+from gglib_runtime.gguf.description import describe_model
 from tests.gguf_files import WORDS, write_tiny
 
 pytestmark = [
@@ -182,7 +182,7 @@ def test_ends_with_0_while_it_streams(environment: dict[str, str], tmp_path: Pat
             chunks = answer.iter_raw()
             next(chunks)
             assert child.end(signal.SIGTERM) == 0
-            with pytest.raises(httpx.RemoteProtocolError):
+            with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
                 for _ in chunks:
                     pass
 
@@ -191,7 +191,7 @@ def test_ends_with_0_when_told_as_soon_as_it_is_ready(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
     model = write_tiny(tmp_path, "tiny-a")
-    for _ in range(20):
+    for _ in range(10):
         with serving(environment, model) as child:
             child.wait_for_line("serving until SIGTERM")
             child.process.send_signal(signal.SIGTERM)
@@ -380,6 +380,7 @@ FLAGS_OF_GGLIB = (
     ("-c", "8192"),
     ("-np", "3"),
     ("-t", "2"),
+    ("--threads-http", "5"),
     ("-ngl", "7"),
     ("-ngl", "auto"),
     ("-ngl", "all"),

@@ -10,8 +10,8 @@ import gguf
 import pytest
 
 from gglib_core.models import Capability
-from gglib_runtime.gguf import describe_model
 from gglib_runtime.gguf.demo import write_demo_model
+from gglib_runtime.gguf.description import describe_model
 from gglib_runtime.gguf.writer import write_atomically
 
 

@@ -14,8 +14,9 @@ import pytest
 
 from gglib_core.errors import GgufError
 from gglib_core.models import Capability
-from gglib_runtime.gguf import GgufModel, describe_model, find_shards
+from gglib_runtime.gguf.description import GgufModel, describe_model
 from gglib_runtime.gguf.header import read_header
+from gglib_runtime.gguf.shards import find_shards
 from gglib_runtime.gguf.tiny import vector
 from gglib_runtime.gguf.writer import MetadataInput, encode_gguf
 from tests.gguf_files import write_tiny
