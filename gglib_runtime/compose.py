@@ -171,7 +171,7 @@ def _signals(on_stop: Callable[[], None]) -> Generator[tuple[asyncio.Event, asyn
 def _model_of(path: Path) -> NewModel:
     found = describe_model(path)
     return NewModel(
-        name=path.stem,
+        name=found.stem,
         paths=found.paths,
         size_bytes=found.size_bytes,
         facts=found.facts,
