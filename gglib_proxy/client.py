@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import math
+import socket
+import struct
 from collections import deque
 from typing import TYPE_CHECKING, cast
 
@@ -31,6 +33,8 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _LINGER_SECONDS = 2.0
 """How long a refused client may go on sending before its connection is closed: closing at once
 would reset the connection, and the client might never read why."""
+_RESET = struct.pack("ii", 1, 0)
+"""For SO_LINGER: closing throws away what was not sent, and resets the connection."""
 
 
 class ClientConnection(asyncio.Protocol):
@@ -41,13 +45,15 @@ class ClientConnection(asyncio.Protocol):
         "_exchange",
         "_is_closing",
         "_is_deaf",
+        "_is_head_timed",
         "_owes_continue",
         "_pending",
         "_plane",
         "_reader",
-        "_stalled_bytes",
         "_stalled_since",
+        "_taken_bytes",
         "_transport",
+        "_written_bytes",
         "deadline",
         "is_writing_paused",
     )
@@ -66,9 +72,11 @@ class ClientConnection(asyncio.Protocol):
         self._exchange: Exchange | None = None
         self._is_closing = False
         self._is_deaf = False  # what comes is discarded
+        self._is_head_timed = False  # the deadline is that of a head which has begun
         self._owes_continue = False
         self._charged_bytes = 0  # of an unfinished body
-        self._stalled_bytes = 0
+        self._written_bytes = 0
+        self._taken_bytes = 0  # by the kernel, when the sweep came by last
         self._stalled_since = math.inf
         self.is_writing_paused = False
         self.deadline = math.inf
@@ -93,14 +101,15 @@ class ClientConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._is_deaf:
             return
-        was_between = self._reader.is_between_requests
+        reader = self._reader
         try:
-            self._reader.feed(data)
-            self._charge_partial_body()
+            reader.feed(data)
+            if reader.partial_body_bytes != self._charged_bytes:
+                self._charge_partial_body()
         except Refusal as refusal:
             self._refuse(refusal)
-        if self._exchange is None and not self._is_deaf:
-            self._await_rest(was_between=was_between)
+        if self._exchange is None and not reader.is_between_requests and not self._is_deaf:
+            self._await_rest()
 
     def eof_received(self) -> bool:
         self._is_closing = True
@@ -108,8 +117,8 @@ class ClientConnection(asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._leave()
         self._is_deaf = self._is_closing = True
+        self._leave()
         for request in self._pending:
             if isinstance(request, Request):
                 self._plane.buffered_bytes -= len(request.body)
@@ -172,8 +181,6 @@ class ClientConnection(asyncio.Protocol):
 
     def _charge_partial_body(self) -> None:
         partial = self._reader.partial_body_bytes
-        if partial == self._charged_bytes:
-            return
         plane = self._plane
         plane.buffered_bytes += partial - self._charged_bytes
         self._charged_bytes = partial
@@ -204,17 +211,18 @@ class ClientConnection(asyncio.Protocol):
     def _begin(self, request: Request) -> None:
         plane = self._plane
         self.deadline = math.inf
+        self._is_head_timed = False
         route = CONTROL if request.method == "OPTIONS" else find_route(request.path)
         if route.methods and request.method not in route.methods:
             self._answer_now(request, self._wrong_method(request, route.methods), route.dialect)
         elif route.plane is Plane.LOCAL:
             self._release_body(request)
             self._answer(request, 200, plane.local_answer(route))
-        elif len(plane.exchanges) >= plane.limits.max_concurrent_requests:
+        elif plane.is_full:
             refusal = Refusal(
                 503,
                 "overloaded",
-                f"gglib serves {len(plane.exchanges)} requests already; try again later.",
+                "gglib serves as many requests as it may; try again later.",
                 close=False,
                 retry_after_seconds=1,
             )
@@ -251,7 +259,7 @@ class ClientConnection(asyncio.Protocol):
         if self._is_closing:
             return
         if not keep_alive or (self._plane.is_draining and not self._pending):
-            self._close()
+            self._end_answers()
             return
         if self._owes_continue and not self._pending:
             self._owes_continue = False
@@ -262,16 +270,15 @@ class ClientConnection(asyncio.Protocol):
         elif self._reader.is_between_requests:
             self._expect_by(self._plane.limits.keepalive_timeout_seconds)
         else:
-            self._await_rest(was_between=True)
+            self._await_rest()
 
-    def _await_rest(self, *, was_between: bool) -> None:
+    def _await_rest(self) -> None:
         """Part of a request has come: a head has one deadline, a body one since its last byte."""
         limits = self._plane.limits
-        if self._reader.is_between_requests:
-            return
         if not self._reader.is_in_head:
             self._expect_by(limits.body_timeout_seconds)
-        elif was_between:
+        elif not self._is_head_timed:
+            self._is_head_timed = True
             self._expect_by(limits.header_timeout_seconds)
 
     def _expect_by(self, seconds: float) -> None:
@@ -293,7 +300,9 @@ class ClientConnection(asyncio.Protocol):
 
     def write(self, parts: list[bytes]) -> None:
         if self._transport is not None and not self._is_closing:
-            self._transport.write(parts[0] if len(parts) == 1 else b"".join(parts))
+            data = parts[0] if len(parts) == 1 else b"".join(parts)
+            self._written_bytes += len(data)
+            self._transport.write(data)
 
     def _answer(self, request: Request, status: int, body: bytes) -> None:
         keep_alive = request.keep_alive and not self._plane.is_draining
@@ -332,6 +341,7 @@ class ClientConnection(asyncio.Protocol):
     def _refuse(self, refusal: Refusal) -> None:
         """Nothing more can be read; what came before is answered first."""
         self._is_deaf = True
+        self.deadline = math.inf
         self._plane.buffered_bytes -= self._charged_bytes
         self._charged_bytes = 0
         self._reader.close()
@@ -346,20 +356,33 @@ class ClientConnection(asyncio.Protocol):
         if self._transport is not None and self._transport.can_write_eof():
             self._transport.write_eof()
 
+    def _end_answers(self) -> None:
+        """The last answer is written; one who was cut short may still be sending."""
+        if self._is_deaf:
+            self._linger()
+        else:
+            self._close()
+
     def _close(self) -> None:
         self._is_closing = True
         if self._transport is not None:
             self._transport.close()
 
     def cut(self, *, is_abrupt: bool) -> None:
-        """End the connection inside an answer, so that the client cannot take it for whole."""
+        """End the connection inside an answer, so that the client cannot take it for whole.
+
+        Where only the connection's end tells the answer's, nothing but a reset can tell that.
+        """
         self._is_closing = True
-        if self._transport is None:
+        transport = self._transport
+        if transport is None:
             return
         if is_abrupt:
-            self._transport.abort()
+            client_socket: socket.socket = transport.get_extra_info("socket")
+            client_socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            transport.abort()
         else:
-            self._transport.close()
+            transport.close()
 
     # Called by the sweep
 
@@ -371,13 +394,14 @@ class ClientConnection(asyncio.Protocol):
         if transport is None:
             return
         waiting = transport.get_write_buffer_size()
+        taken = self._written_bytes - waiting
         if not waiting:
             self._stalled_since = math.inf
-        elif self._stalled_since == math.inf or waiting < self._stalled_bytes:
+        elif self._stalled_since == math.inf or taken > self._taken_bytes:
             self._stalled_since = now
         elif _is_over(now, self._stalled_since, self._plane.limits.slow_reader_seconds):
             transport.abort()
-        self._stalled_bytes = waiting
+        self._taken_bytes = taken
 
     def _expire(self) -> None:
         self.deadline = math.inf

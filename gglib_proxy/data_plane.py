@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 
 from gglib_core.errors import GglibError, UpstreamUnreachable
 from gglib_core.models import ModelState, Target
-from gglib_core.ports import ModelCatalog, ModelRuntime
+from gglib_core.ports import Lease, ModelCatalog, ModelRuntime
 from gglib_proxy.client import ClientConnection
 from gglib_proxy.exchange import Exchange
 from gglib_proxy.http1.requests import Request
 from gglib_proxy.limits import Limits
 from gglib_proxy.members import Members
-from gglib_proxy.routes import Route
+from gglib_proxy.routes import Plane, Route
 from gglib_proxy.upstream import Origin, UpstreamPool
 
 logger = logging.getLogger(__name__)
@@ -45,6 +45,8 @@ class DataPlane:
     buffered_bytes: int = 0
     connections: Members[ClientConnection] = field(default_factory=Members[ClientConnection])
     exchanges: Members[Exchange] = field(default_factory=Members[Exchange])
+    """With engines."""
+    control_exchanges: Members[Exchange] = field(default_factory=Members[Exchange])
     _origins: dict[str, Origin] = field(default_factory=dict[str, Origin])
     _control: asyncio.Future[Origin] | None = None
 
@@ -53,9 +55,16 @@ class DataPlane:
 
     # Exchanges
 
+    @property
+    def is_full(self) -> bool:
+        """Whether as many requests are under way as may be."""
+        under_way = len(self.exchanges) + len(self.control_exchanges)
+        return under_way >= self.limits.max_concurrent_requests
+
     def start_exchange(self, client: ClientConnection, request: Request, route: Route) -> Exchange:
-        exchange = Exchange(self, client, request, route)
-        self.exchanges.add(exchange)
+        group = self.control_exchanges if route.plane is Plane.CONTROL else self.exchanges
+        exchange = Exchange(self, group, client, request, route)
+        group.add(exchange)
         exchange.task = self.loop.create_task(exchange.run())
         return exchange
 
@@ -68,19 +77,14 @@ class DataPlane:
 
     # Origins
 
-    def origin_of(self, target: Target) -> Origin:
-        origin = self._origins.get(target.launch_id)
+    def origin_of(self, lease: Lease) -> Origin:
+        """Where the lease's target is."""
+        key = lease.target.launch_id
+        origin = self._origins.get(key)
         if origin is None:
-            lines = (
-                f"host: {target.host}:{target.port}\r\nauthorization: Bearer {target.api_key}\r\n"
-            )
-            origin = self._origins[target.launch_id] = Origin(
-                key=target.launch_id,
-                name=target.model_name,
-                host=target.host,
-                port=target.port,
-                head_lines=lines.encode("latin-1"),
-            )
+            origin = _engine_origin(lease.target)
+            if lease.is_live:  # else it would never be forgotten
+                self._origins[key] = origin
         return origin
 
     def forget_target(self, target: Target) -> None:
@@ -119,9 +123,10 @@ class DataPlane:
                 self._shift(now - last)
             last = now
             beat += 1
-            self._sweep(now, is_full=beat % 4 == 0)
+            self.sweep(now, is_full=beat % 4 == 0)
 
-    def _sweep(self, now: float, *, is_full: bool) -> None:
+    def sweep(self, now: float, *, is_full: bool = True) -> None:
+        """Enforce the deadlines of exchanges; where `is_full`, those of connections too."""
         for exchange in self.exchanges:
             exchange.sweep(now)
         if is_full:
@@ -146,7 +151,20 @@ class DataPlane:
 
     async def cancel_exchanges(self, cause: GglibError) -> None:
         """End all that is under way; clients are told why as far as they can be."""
-        tasks = [exchange.task for exchange in self.exchanges if exchange.task is not None]
-        for exchange in self.exchanges:
+        exchanges = (*self.exchanges, *self.control_exchanges)
+        tasks = [exchange.task for exchange in exchanges if exchange.task is not None]
+        for exchange in exchanges:
             exchange.cancel(cause)
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _engine_origin(target: Target) -> Origin:
+    host = f"[{target.host}]" if ":" in target.host else target.host
+    lines = f"host: {host}:{target.port}\r\nauthorization: Bearer {target.api_key}\r\n"
+    return Origin(
+        key=target.launch_id,
+        name=target.model_name,
+        host=target.host,
+        port=target.port,
+        head_lines=lines.encode("latin-1"),
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import re
 from typing import Annotated
 from urllib.parse import parse_qs, unquote
 
@@ -12,8 +14,16 @@ from gglib_core.errors import InvalidRequest
 MAX_EMBEDDING_INPUTS = 2048
 _MAX_CONTEXT = 1 << 31
 _CONTEXT = Annotated[int, msgspec.Meta(ge=1, le=_MAX_CONTEXT)]
-_SHORTEST_INPUT_BYTES = 2
-"""Of one more input in a list: `,1`."""
+_SLICE_BYTES = 1 << 20
+
+# One item of a list and what follows it. JSON is known to be valid by then; possessive quantifiers
+# keep the matcher from remembering where it might turn back, which a long item would make dear.
+_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_FLAT = rb'(?:[^"\[\]{}]++|' + _STRING + rb")*+"
+_item = re.compile(
+    rb"\s*+(?:%b|\[%b\]|\{%b\}|[^\s,\[\]{}\"]++)\s*+([,\]])" % (_STRING, _FLAT, _FLAT), re.DOTALL
+).match
+_is_list = re.compile(rb"\[\s*+[^-\d]").match  # of inputs: numbers would be the tokens of one
 
 
 class Envelope(msgspec.Struct, frozen=True):
@@ -30,7 +40,6 @@ class _InputEnvelope(Envelope, frozen=True):
 
 _decode = msgspec.json.Decoder(Envelope).decode
 _decode_with_input = msgspec.json.Decoder(_InputEnvelope).decode
-_decode_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
 EMPTY = Envelope()
 
 
@@ -46,7 +55,8 @@ def read_envelope(body: bytes | bytearray, *, has_inputs: bool = False) -> Envel
         if not has_inputs:
             return _decode(body)
         envelope = _decode_with_input(body)
-        _check_inputs(envelope.input)
+        if body.count(b",") >= MAX_EMBEDDING_INPUTS:
+            _check_inputs(envelope.input)
         return envelope
     except msgspec.ValidationError as error:
         raise InvalidRequest(
@@ -59,10 +69,15 @@ def read_envelope(body: bytes | bytearray, *, has_inputs: bool = False) -> Envel
 
 
 def _check_utf8(body: bytes | bytearray) -> None:
+    """Decode in slices: one character beyond ASCII may make a text four times its bytes."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    view = memoryview(body)
     try:
-        body.decode()
+        for start in range(0, len(view), _SLICE_BYTES):
+            end = start + _SLICE_BYTES
+            decoder.decode(view[start:end], final=end >= len(view))
     except UnicodeDecodeError as error:
-        raise InvalidRequest(f"The body is not UTF-8: {error.reason} at {error.start}.") from error
+        raise InvalidRequest(f"The body is not UTF-8: {error.reason}.") from error
 
 
 def _param(message: str) -> str | None:
@@ -71,16 +86,23 @@ def _param(message: str) -> str | None:
 
 
 def _check_inputs(raw: msgspec.Raw) -> None:
-    content = bytes(raw)
-    if not content.startswith(b"[") or len(content) < MAX_EMBEDDING_INPUTS * _SHORTEST_INPUT_BYTES:
-        return
-    items = _decode_items(content)
-    is_one_token_array = bytes(items[0])[:1].isdigit()
-    if len(items) > MAX_EMBEDDING_INPUTS and not is_one_token_array:
+    content = memoryview(raw)
+    if _is_list(content) and _has_more_items(content, MAX_EMBEDDING_INPUTS):
         raise InvalidRequest(
-            f"`input` has {len(items)} inputs; at most {MAX_EMBEDDING_INPUTS} are allowed.",
+            f"`input` has more than {MAX_EMBEDDING_INPUTS} inputs, which is the limit.",
             param="input",
         )
+
+
+def _has_more_items(content: memoryview, limit: int) -> bool:
+    """Whether a JSON array has more than `limit` items, as far as these are ones that count."""
+    position = 1
+    for _ in range(limit):
+        found = _item(content, position)
+        if found is None or found[1] == b"]":
+            return False
+        position = found.end()
+    return True
 
 
 def model_of_query(query: bytes) -> str | None:

@@ -21,9 +21,11 @@ from gglib_proxy.errors import (
     render_sse_openai,
 )
 from gglib_proxy.event_stream import EventBorder, comment
+from gglib_proxy.folded_answer import FoldedAnswer
 from gglib_proxy.gate import pass_gate
 from gglib_proxy.http1.heads import (
     LAST_CHUNK,
+    NOT_SENT_FOR_STREAMS,
     NOT_SENT_TO_ENGINES,
     NOT_SENT_UPSTREAM,
     chunk,
@@ -33,6 +35,7 @@ from gglib_proxy.http1.heads import (
 )
 from gglib_proxy.http1.requests import Request
 from gglib_proxy.http1.responses import Framing, ResponseHead, ResponseReader
+from gglib_proxy.members import Members
 from gglib_proxy.routes import Dialect, Plane, Route
 from gglib_proxy.upstream import Origin, UpstreamConnection
 
@@ -42,22 +45,22 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_MAX_FOLDED_BYTES = 64 * 1024
-"""Of an upstream's error body that has to become one event of a stream."""
-
 
 class Exchange:
     """The life of one request."""
 
     __slots__ = (
+        "_admitted",
         "_border",
         "_cause",
         "_comment_at",
         "_done",
         "_folded",
         "_framing",
+        "_group",
         "_head",
         "_held_bytes",
+        "_is_answered",
         "_is_head_sent",
         "_is_running",
         "_last_byte",
@@ -75,9 +78,16 @@ class Exchange:
     )
 
     def __init__(
-        self, plane: DataPlane, client: ClientConnection, request: Request, route: Route
+        self,
+        plane: DataPlane,
+        group: Members[Exchange],
+        client: ClientConnection,
+        request: Request,
+        route: Route,
     ) -> None:
+        """`group` is what the exchange discards itself from at its end."""
         self._plane = plane
+        self._group = group
         self.client = client
         self.request = request
         self.route = route
@@ -89,14 +99,16 @@ class Exchange:
         self._done: asyncio.Future[None] | None = None
         self._cause: GglibError | None = None
         self._head: ResponseHead | None = None
+        self._is_answered = False
         self._is_head_sent = False
         self._is_running = False
         self._framing = Framing.NONE
         self._border: EventBorder | None = None
-        self._folded: list[bytes] | None = None
+        self._folded: FoldedAnswer | None = None
         self._held_bytes = len(request.body)
         self._started = plane.now()
         self._comment_at = math.inf
+        self._admitted = 0.0
         self._sent = 0.0
         self._last_byte = 0.0
 
@@ -137,10 +149,10 @@ class Exchange:
             passage.model, context=passage.context, may_load=passage.may_load
         )
         self._lease = lease
-        origin = plane.origin_of(lease.target)
-        head = request_head(
-            self.request, passage.target, origin.head_lines, dropped=NOT_SENT_TO_ENGINES
-        )
+        self._admitted = plane.now()
+        origin = plane.origin_of(lease)
+        dropped = NOT_SENT_FOR_STREAMS if passage.is_stream else NOT_SENT_TO_ENGINES
+        head = request_head(self.request, passage.target, origin.head_lines, dropped=dropped)
         await self._relay(origin, head, may_reuse=True)
 
     async def _ask_control(self) -> None:
@@ -177,9 +189,10 @@ class Exchange:
         self._upstream = upstream
         self._done = self._plane.loop.create_future()
         self._sent = self._plane.now()
+        if self.client.is_writing_paused:
+            upstream.pause_reading()
         upstream.send(self, head, self.request.body, is_head_request=self.request.method == "HEAD")
         await self._done
-        self._upstream = None
 
     def _end(self) -> None:
         """Release what the exchange holds; the lease not before its connection is closed."""
@@ -190,7 +203,7 @@ class Exchange:
         elif lease is not None:
             lease.release()
         self._drop_body()
-        self._plane.exchanges.discard(self)
+        self._group.discard(self)
         self.client.exchange_ended(self)
 
     def _drop_body(self) -> None:
@@ -200,7 +213,7 @@ class Exchange:
 
     def cancel(self, cause: GglibError | None = None) -> None:
         """End the exchange: the client is told of `cause`, or has gone where there is none."""
-        if self.task is None or self.task.done():
+        if self.task is None or self.task.done() or self._is_answered:
             return
         self._cause = cause
         self.task.cancel()
@@ -218,17 +231,24 @@ class Exchange:
             self._begin(reader.head, out)
         self._last_byte = self._plane.now()
         if self._folded is not None:
-            self._fold(reader, out)
-        else:
-            if reader.chunks:
-                if self._border is not None:
-                    self._border.feed(reader.chunks[-1])
-                out += chunk(reader.chunks) if self._framing is Framing.CHUNKED else reader.chunks
-            if reader.is_complete and self._framing is Framing.CHUNKED:
-                out.append(LAST_CHUNK)
+            self._fold(self._folded, reader, out)
+        elif reader.chunks:
+            if self._border is not None:
+                self._border.feed(reader.chunks[-1])
+            out += chunk(reader.chunks) if self._framing is Framing.CHUNKED else reader.chunks
+        if reader.is_complete:
+            self._complete(out)
         if out:
             self.client.write(out)
-        if reader.is_complete and self._done is not None and not self._done.done():
+
+    def _complete(self, out: list[bytes]) -> None:
+        """The answer is whole: from here on nothing can go wrong with it."""
+        self._is_answered = True
+        if self._framing is Framing.CHUNKED:
+            out.append(LAST_CHUNK)
+        if self._upstream is not None and not self._upstream.is_closed:
+            self._upstream = None  # it rests in the pool
+        if self._done is not None and not self._done.done():
             self._done.set_result(None)
 
     def upstream_failed(self, error: UpstreamError) -> None:
@@ -241,7 +261,7 @@ class Exchange:
         self._drop_body()
         if self._is_head_sent:
             if head.status != 200 or not head.is_event_stream:
-                self._folded = []
+                self._folded = FoldedAnswer(head.status, self.route.dialect, self.model_name or "")
             return
         self._is_head_sent = True
         self._framing = self._client_framing(head)
@@ -262,21 +282,12 @@ class Exchange:
             return Framing.NONE if self.request.method == "HEAD" else head.framing
         return Framing.CLOSE if self.request.is_http10 else Framing.CHUNKED
 
-    def _fold(self, reader: ResponseReader, out: list[bytes]) -> None:
-        """Turn an answer that is no stream into the one error event that the client can read."""
-        assert self._folded is not None
-        assert self._head is not None
-        self._folded += reader.chunks
-        if sum(map(len, self._folded)) > _MAX_FOLDED_BYTES:
-            self._folded = [b"".join(self._folded)[:_MAX_FOLDED_BYTES]]
-        if not reader.is_complete:
-            return
-        body = b" ".join(b"".join(self._folded).split())
-        prefix = b"event: error\n" if self.route.dialect is Dialect.ANTHROPIC else b""
-        event = b"%bdata: %b\n\n" % (prefix, body)
-        out += chunk([event]) if self._framing is Framing.CHUNKED else [event]
-        if self._framing is Framing.CHUNKED:
-            out.append(LAST_CHUNK)
+    def _fold(self, folded: FoldedAnswer, reader: ResponseReader, out: list[bytes]) -> None:
+        """Turn an answer that is no stream into the one event that the client can read."""
+        folded.feed(reader.chunks)
+        if reader.is_complete:
+            event = folded.event()
+            out += chunk([event]) if self._framing is Framing.CHUNKED else [event]
 
     # Before the upstream sends
 
@@ -308,13 +319,15 @@ class Exchange:
 
     def _overdue(self, now: float) -> UpstreamTimeout | None:
         limits = self._plane.limits
-        name = self.model_name or "the control plane"
+        name = self.model_name or "?"
         if _is_over(now, self._started, limits.request_timeout_seconds):
             return UpstreamTimeout(name, "no complete answer", limits.request_timeout_seconds)
+        if self._lease is None:
+            return None
+        if _is_over(now, self._admitted, limits.max_answer_seconds):
+            return UpstreamTimeout(name, "no complete answer", limits.max_answer_seconds)
         if self._upstream is None:
             return None
-        if _is_over(now, self._sent, limits.max_answer_seconds):
-            return UpstreamTimeout(name, "no complete answer", limits.max_answer_seconds)
         if self._head is None:
             if _is_over(now, self._sent, limits.first_byte_timeout_seconds):
                 return UpstreamTimeout(name, "nothing", limits.first_byte_timeout_seconds)
@@ -327,6 +340,7 @@ class Exchange:
     def shift(self, seconds: float) -> None:
         """Time passed in which nothing could happen: move all stamps."""
         self._started += seconds
+        self._admitted += seconds
         self._sent += seconds
         self._last_byte += seconds
         self._comment_at += seconds
@@ -337,6 +351,7 @@ class Exchange:
             self._upstream.pause_reading()
 
     def resume(self) -> None:
+        self._last_byte = self._plane.now()  # until now it was the client that kept us waiting
         if self._upstream is not None:
             self._upstream.resume_reading()
 

@@ -25,7 +25,7 @@ from gglib_proxy.envelope import (
     split_upstream_path,
 )
 from gglib_proxy.http1.requests import Request
-from gglib_proxy.routes import UPSTREAM_PREFIX, NamedBy, Route
+from gglib_proxy.routes import UPSTREAM_PREFIX, NamedBy, Route, find_route
 
 if TYPE_CHECKING:
     from gglib_proxy.data_plane import DataPlane
@@ -57,7 +57,7 @@ def pass_gate(plane: DataPlane, request: Request, route: Route) -> Passage:
         model,
         _context(plane, model, envelope.num_ctx),
         request.target,
-        is_stream=bool(envelope.stream),
+        is_stream=route.can_stream and bool(envelope.stream),
     )
 
 
@@ -87,7 +87,7 @@ def _pass_by_path(plane: DataPlane, request: Request) -> Passage:
         model,
         _context(plane, model, envelope.num_ctx),
         target,
-        is_stream=bool(envelope.stream),
+        is_stream=find_route(rest).can_stream and bool(envelope.stream),
     )
 
 

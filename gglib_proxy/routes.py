@@ -47,6 +47,8 @@ class Route:
     named_by: NamedBy = NamedBy.BODY
     capability: Capability | None = None
     """What the model must be able to do; None where any model will do."""
+    can_stream: bool = False
+    """Whether `stream` in the body asks for an event stream; elsewhere engines ignore it."""
     has_inputs: bool = False
     """Whether the body has a list `input` whose length is limited."""
 
@@ -56,6 +58,7 @@ def _inference(
     capability: Capability | None,
     *,
     dialect: Dialect = Dialect.OPENAI,
+    can_stream: bool = False,
     has_inputs: bool = False,
 ) -> Route:
     return Route(
@@ -64,6 +67,7 @@ def _inference(
         methods=("POST",),
         dialect=dialect,
         capability=capability,
+        can_stream=can_stream,
         has_inputs=has_inputs,
     )
 
@@ -86,17 +90,17 @@ UPSTREAM = Route(
 CONTROL = Route(path="…", plane=Plane.CONTROL, methods=())
 
 ROUTES = (
-    _inference("/v1/chat/completions", Capability.CHAT),
-    _inference("/v1/completions", Capability.CHAT),
-    _inference("/v1/responses", Capability.CHAT),
+    _inference("/v1/chat/completions", Capability.CHAT, can_stream=True),
+    _inference("/v1/completions", Capability.CHAT, can_stream=True),
+    _inference("/v1/responses", Capability.CHAT, can_stream=True),
     _inference("/v1/embeddings", Capability.EMBEDDINGS, has_inputs=True),
     _inference("/v1/rerank", Capability.RERANK),
-    _inference("/v1/messages", Capability.CHAT, dialect=Dialect.ANTHROPIC),
+    _inference("/v1/messages", Capability.CHAT, dialect=Dialect.ANTHROPIC, can_stream=True),
     _inference("/v1/messages/count_tokens", Capability.CHAT, dialect=Dialect.ANTHROPIC),
-    _inference("/chat/completions", Capability.CHAT),
-    _inference("/completion", Capability.CHAT),
-    _inference("/completions", Capability.CHAT),
-    _inference("/infill", Capability.CHAT),
+    _inference("/chat/completions", Capability.CHAT, can_stream=True),
+    _inference("/completion", Capability.CHAT, can_stream=True),
+    _inference("/completions", Capability.CHAT, can_stream=True),
+    _inference("/infill", Capability.CHAT, can_stream=True),
     _inference("/apply-template", Capability.CHAT),
     _inference("/embedding", Capability.EMBEDDINGS),
     _inference("/embeddings", Capability.EMBEDDINGS),

@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 from gglib_core import __version__
 from gglib_core.errors import ShuttingDown
@@ -25,6 +26,7 @@ from gglib_proxy.control.context import ControlContext, ServerInfo
 from gglib_proxy.data_plane import DataPlane
 from gglib_proxy.health import HealthReport
 from gglib_proxy.limits import Limits
+from gglib_proxy.members import Members
 from gglib_proxy.private_socket import open_private_socket
 from gglib_proxy.upstream import UpstreamPool
 
@@ -87,7 +89,7 @@ async def serve(
         with contextlib.closing(listener), open_private_socket() as (private_listener, socket_path):
             async with (
                 _control_plane(plane, private_listener, socket_path, context),
-                _listening(plane, listener, hurry or asyncio.Event(), on_drain=control_stop.set),
+                _listening(plane, listener, hurry or asyncio.Event(), end_control=control_stop.set),
             ):
                 if on_listening is not None:
                     on_listening(socket_path)
@@ -143,11 +145,12 @@ async def _listening(
     listener: socket.socket,
     hurry: asyncio.Event,
     *,
-    on_drain: Callable[[], None],
+    end_control: Callable[[], None],
 ) -> AsyncGenerator[None]:
     """Accept and relay inside the block; at its end drain, then cut what is left.
 
-    `on_drain` is called before the waiting: it ends those answers that have no end of their own.
+    Only engines' answers are waited for: the control plane's may have no end of their own. It can
+    be looked at meanwhile, over its private socket, and is told to end behind them.
     """
     sys.setswitchinterval(_SWITCH_INTERVAL_SECONDS)
     servers = await _accept(plane, listener)
@@ -156,8 +159,9 @@ async def _listening(
         yield
         _close(servers)
         plane.drain()
-        on_drain()
         await _drained(plane, hurry)
+        end_control()
+        await _emptied(plane.control_exchanges)
     finally:
         _close(servers)
         plane.is_draining = True
@@ -201,13 +205,18 @@ async def _drained(plane: DataPlane, hurry: asyncio.Event) -> None:
         await asyncio.gather(ended, hurried, return_exceptions=True)
 
 
+async def _emptied(members: Members[Any]) -> None:
+    """Wait until they have ended by themselves, bounded."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_CLOSE_SECONDS):
+            await members.emptied()
+
+
 async def _close_connections(plane: DataPlane) -> None:
     """Let written bytes leave, bounded; then close everything."""
     for connection in plane.connections:
         connection.close_after_writing()
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_CLOSE_SECONDS):
-            await plane.connections.emptied()
+    await _emptied(plane.connections)
     for connection in plane.connections:
         connection.close_now()
     plane.pool.abort_all()

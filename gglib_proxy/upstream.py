@@ -44,7 +44,10 @@ class ResponseSink(Protocol):
     """Who reads the response on an `UpstreamConnection`."""
 
     def response_received(self, reader: ResponseReader) -> None:
-        """Bytes have come: see the reader for what they are."""
+        """Bytes have come: see the reader for what they are.
+
+        Once they complete the response, the connection is either closed or no longer the sink's.
+        """
         ...
 
     def upstream_failed(self, error: UpstreamError) -> None:
@@ -113,10 +116,21 @@ class UpstreamConnection(asyncio.Protocol):
             if on_closed is not None:
                 on_closed()
             return
-        self._on_closed = on_closed
+        if on_closed is not None:
+            self._on_closed = on_closed
         if not self.is_closed:
             self.is_closed = True
             self._transport.abort()
+
+    def abandon(self) -> None:
+        """Nobody waits for it any more: it will not be told that it was lost, if it ever was made.
+
+        uvloop closes a connection whose making is cancelled without a word to its protocol.
+        """
+        self.is_closed = True
+        self._transport = None
+        self._pool.closed(self)
+        self.reader.close()
 
     # Called by the event loop
 
@@ -128,7 +142,7 @@ class UpstreamConnection(asyncio.Protocol):
         sink = self._sink
         reader = self.reader
         if sink is None:
-            self.abort(self._on_closed)  # bytes that nobody asked for
+            self.abort()  # bytes that nobody asked for
             return
         try:
             reader.feed(data)
@@ -139,21 +153,27 @@ class UpstreamConnection(asyncio.Protocol):
             self._finish()
         sink.response_received(reader)
 
+    def eof_received(self) -> None:
+        # Closing in good order would first wait until the peer has taken all of the request.
+        if self._transport is not None and not self.is_closed:
+            self.is_closed = True
+            self._transport.abort()
+
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_closed = True
         sink, self._sink = self._sink, None
         self._pool.closed(self)
         if sink is not None:
-            self._end(sink)
+            self._end(sink, is_clean=exc is None)
         self.reader.close()
         self._transport = None
         on_closed, self._on_closed = self._on_closed, None
         if on_closed is not None:
             on_closed()
 
-    def _end(self, sink: ResponseSink) -> None:
+    def _end(self, sink: ResponseSink, *, is_clean: bool) -> None:
         try:
-            self.reader.end()
+            self.reader.end(is_clean=is_clean)
         except ResponseError as error:
             sink.upstream_failed(UpstreamLost(self.origin.name, str(error)))
         else:
@@ -173,7 +193,7 @@ class UpstreamConnection(asyncio.Protocol):
             self.resume_reading()
             self._pool.keep(self)
         else:
-            self._transport.close()
+            self.abort()
 
 
 class UpstreamPool:
@@ -221,13 +241,15 @@ class UpstreamPool:
             raise UpstreamUnreachable(origin.name, error.strerror or str(error)) from error
 
     async def _connect(self, origin: Origin) -> UpstreamConnection:
-        def protocol() -> UpstreamConnection:
-            return UpstreamConnection(self, origin)
-
-        if origin.socket_path is not None:
-            _, connection = await self._loop.create_unix_connection(protocol, origin.socket_path)
-        else:
-            _, connection = await self._loop.create_connection(protocol, origin.host, origin.port)
+        connection = UpstreamConnection(self, origin)
+        try:
+            if origin.socket_path is not None:
+                await self._loop.create_unix_connection(lambda: connection, origin.socket_path)
+            else:
+                await self._loop.create_connection(lambda: connection, origin.host, origin.port)
+        except BaseException:
+            connection.abandon()
+            raise
         return connection
 
     def discard(self, key: str) -> None:

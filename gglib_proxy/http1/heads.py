@@ -31,13 +31,17 @@ NOT_SENT_UPSTREAM = HOP_BY_HOP | {
     b"forwarded",
     b"x-conversation-id",  # llama-server would go on for minutes after a disconnect
 }
-CREDENTIALS = frozenset({b"authorization", b"x-api-key", b"x-admin-key"})
+CREDENTIALS = frozenset({b"authorization", b"x-api-key", b"api-key", b"x-admin-key", b"cookie"})
 NOT_SENT_TO_ENGINES = NOT_SENT_UPSTREAM | CREDENTIALS
+NOT_SENT_FOR_STREAMS = NOT_SENT_TO_ENGINES | {
+    b"accept-encoding",  # events of our own may have to stand among the engine's
+}
 NOT_SENT_DOWNSTREAM = HOP_BY_HOP | {b"server", b"content-length"}
 OUR_PREFIX = b"x-gglib-"
 STREAM_HEADERS = (
     b"Content-Type: text/event-stream\r\nCache-Control: no-cache\r\nX-Accel-Buffering: no\r\n"
 )
+_NO_CONTENT = 204  # says by itself that it has no length
 _SET_FOR_STREAMS = frozenset({b"content-type", b"cache-control", b"x-accel-buffering"})
 
 _STATUS_LINES = {
@@ -91,7 +95,11 @@ def response_head(
         lines.append(b"%b: %b\r\n" % (name, value.rstrip()))
     if is_stream:
         lines.append(STREAM_HEADERS)
-    if head.length is not None and framing in (Framing.LENGTH, Framing.NONE):
+    if (
+        head.length is not None
+        and framing in (Framing.LENGTH, Framing.NONE)
+        and head.status != _NO_CONTENT
+    ):
         lines.append(b"content-length: %d\r\n" % head.length)
     lines.append(added)
     lines.append(_end(framing, keep_alive=keep_alive, is_http10=is_http10, is_stream=is_stream))

@@ -5,6 +5,7 @@ A request is handed on whole, head and body. What a request means is decided els
 
 from __future__ import annotations
 
+import re
 from typing import Protocol
 
 import httptools
@@ -12,6 +13,10 @@ import httptools
 from gglib_proxy.errors import Refusal
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_CHECKED = frozenset(
+    {b"host", b"content-length", b"transfer-encoding", b"expect", b"content-encoding"}
+)
+_not_in_host = re.compile(rb"[\s/@?#,\\]").search
 
 Headers = list[tuple[bytes, bytes]]
 """Names in lower case, in the order of arrival."""
@@ -81,6 +86,7 @@ class RequestReader:
         "_head_bytes",
         "_headers",
         "_in_head",
+        "_is_body_skipped",
         "_is_closed",
         "_is_finished",
         "_max_body_bytes",
@@ -92,6 +98,7 @@ class RequestReader:
         "_request",
         "_sink",
         "_target",
+        "is_between_requests",
     )
 
     def __init__(
@@ -110,15 +117,18 @@ class RequestReader:
         self._refusal: Refusal | None = None
         self._is_finished = False  # after a request that closes the connection
         self._is_closed = False
+        self._is_body_skipped = False  # by the parser, see `_feed`
         self._request: Request | None = None
         self._reset()
 
     def _reset(self) -> None:
+        self.is_between_requests = True
+        """Whether no byte of a further request has come."""
         self._in_head = True
         self._target = b""
         self._headers: Headers = []
         self._head_bytes = 0
-        self._pending_bytes = 0  # of a line that the parser keeps to itself until it is whole
+        self._pending_bytes = 0  # of what the parser keeps to itself until it is whole
         self._body: bytes | bytearray = b""
         self._body_bytes = 0
 
@@ -129,12 +139,8 @@ class RequestReader:
         """
         self._parser = None
         self._sink = None
+        self._refusal = None
         self._is_closed = self._is_finished = True
-
-    @property
-    def is_between_requests(self) -> bool:
-        """Whether no byte of a further request has come."""
-        return self._in_head and not self._head_bytes and not self._pending_bytes
 
     @property
     def is_in_head(self) -> bool:
@@ -148,46 +154,58 @@ class RequestReader:
     def feed(self, data: bytes) -> None:
         if self._is_finished:
             return
-        in_head, before = self._in_head, self._head_bytes
+        self._pending_bytes += len(data)  # until a callback tells that it was understood
         try:
             self._feed(data)
-        except httptools.HttpParserCallbackError as error:
+        except httptools.HttpParserCallbackError:
             if self._is_closed:
                 return
-            if self._refusal is None:
+            refusal = self._refusal
+            if refusal is None:
                 raise
-            raise self._refusal from error
         except httptools.HttpParserError as error:
             if self._is_finished:
                 return
-            raise Refusal(
-                400, "malformed_request", f"The request is not HTTP/1.1: {error}."
-            ) from error
-        if in_head and self._in_head and self._head_bytes == before and not self._is_closed:
-            self._pending_bytes += len(data)
-            if self._head_bytes + self._pending_bytes > self._max_header_bytes:
-                raise self._head_too_large()
+            refusal = Refusal(400, "malformed_request", f"The request is not HTTP/1.1: {error}.")
+        else:
+            if self._head_bytes + self._pending_bytes <= self._max_header_bytes:
+                return
+            refusal = self._head_too_large()
+        raise refusal
 
     def _feed(self, data: bytes) -> None:
-        parser = self._parser
-        assert parser is not None
-        try:
-            parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            # The message is complete and asked for another protocol, which we do not speak: it is
-            # answered in HTTP/1.1, and what follows is too.
-            if self._is_finished or self._parser is None:
+        """Parse; go on in HTTP/1.1 behind a request that asks for another protocol.
+
+        For such a request the parser takes the body to be that protocol. Here it is a body all the
+        same: a new parser reads it, behind a head that says no more than how long it is.
+        """
+        rest: bytes | memoryview = data
+        while self._parser is not None:
+            try:
+                self._parser.feed_data(rest)
+                return
+            except httptools.HttpParserUpgrade as upgrade:
+                offset: int = upgrade.args[0]
+            if self._is_finished:
                 return
             self._parser = httptools.HttpRequestParser(self)
-            rest = data[upgrade.args[0] :]
-            if rest:
-                self._feed(rest)
+            if self._is_body_skipped:
+                self._is_body_skipped = False
+                self._parser.feed_data(self._framing_head())
+            rest = memoryview(rest)[offset:]
+
+    def _framing_head(self) -> bytes:
+        assert self._request is not None
+        length = self._request.content_length
+        if length is None:
+            return b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n"
+        return b"POST / HTTP/1.1\r\ncontent-length: %d\r\n\r\n" % length
 
     def _head_too_large(self) -> Refusal:
         return Refusal(
             431,
             "request_header_fields_too_large",
-            f"The request's head is larger than {self._max_header_bytes} bytes.",
+            f"The request's head or trailer is larger than {self._max_header_bytes} bytes.",
         )
 
     def _refuse(self, refusal: Refusal) -> Refusal:
@@ -195,6 +213,9 @@ class RequestReader:
         return refusal
 
     # Called by httptools
+
+    def on_message_begin(self) -> None:
+        self.is_between_requests = False
 
     def on_url(self, url: bytes) -> None:
         self._target += url
@@ -221,41 +242,42 @@ class RequestReader:
             )
 
     def on_headers_complete(self) -> None:
-        assert self._parser is not None
+        parser = self._parser
+        assert parser is not None
         assert self._sink is not None
+        if self._request is not None:
+            return  # a framing head: the request's own has been read
         self._in_head = False
         try:
             request = read_head(
-                self._parser.get_method().decode(),
+                parser.get_method().decode(),
                 self._target,
-                self._parser.get_http_version(),
+                parser.get_http_version(),
                 self._headers,
             )
-            request.keep_alive = self._parser.should_keep_alive()
+            request.keep_alive = parser.should_keep_alive()
             self._request = request
             if request.content_length != 0:
-                self._check_length(request.content_length or 0)
+                if (request.content_length or 0) > self._max_body_bytes:
+                    raise self._body_too_large()
+                self._is_body_skipped = parser.should_upgrade()
                 self._sink.head_received(request)
         except Refusal as refusal:
             self._refusal = refusal
             raise
 
-    def _check_length(self, length: int) -> None:
-        if length > self._max_body_bytes:
-            raise Refusal(
-                413,
-                "request_too_large",
-                f"The request's body is larger than {self._max_body_bytes} bytes.",
-            )
+    def _body_too_large(self) -> Refusal:
+        return Refusal(
+            413,
+            "request_too_large",
+            f"The request's body is larger than {self._max_body_bytes} bytes.",
+        )
 
     def on_body(self, body: bytes) -> None:
+        self._pending_bytes = 0
         self._body_bytes += len(body)
         if self._body_bytes > self._max_body_bytes:
-            try:
-                self._check_length(self._body_bytes)
-            except Refusal as refusal:
-                self._refusal = refusal
-                raise
+            raise self._refuse(self._body_too_large())
         if not self._body:
             self._body = body
             return
@@ -264,6 +286,8 @@ class RequestReader:
         self._body += body
 
     def on_message_complete(self) -> None:
+        if self._is_body_skipped:
+            return  # the body is still to come
         assert self._sink is not None
         request, self._request = self._request, None
         assert request is not None
@@ -290,6 +314,8 @@ def read_head(method: str, target: bytes, version: str, headers: Headers) -> Req
     length: int | None = 0
     expects_continue = False
     for name, value in headers:
+        if name not in _CHECKED:
+            continue
         if name == b"host":
             hosts.append(value.strip())
         elif name == b"content-length":
@@ -328,7 +354,7 @@ def _check_coding(codings: list[bytes], *, is_http10: bool) -> None:
 def _check_host(hosts: list[bytes], *, is_http10: bool) -> None:
     if len(hosts) > 1 or (not hosts and not is_http10):
         raise Refusal(400, "malformed_request", "A request has exactly one Host header.")
-    if hosts and any(byte in hosts[0] for byte in b" /@?#,\\"):
+    if hosts and _not_in_host(hosts[0]):
         raise Refusal(400, "malformed_request", "The Host header is not a host.")
 
 

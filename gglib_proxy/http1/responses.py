@@ -22,21 +22,25 @@ class Framing(Enum):
     CLOSE = "close"
 
 
+MAX_OVERHEAD_BYTES = 256 * 1024
+"""Of a response's head, and of what stands between two pieces of its body."""
+_CHECKED = frozenset(
+    {b"content-length", b"transfer-encoding", b"content-type", b"content-encoding"}
+)
+
+
 class ResponseHead:
     """Status and headers of a final response."""
 
-    __slots__ = ("content_type", "framing", "headers", "length", "status")
+    __slots__ = ("framing", "headers", "is_event_stream", "length", "status")
 
     def __init__(self, status: int, headers: Headers) -> None:
         self.status = status
         self.headers = headers
         self.length: int | None = None
         self.framing = Framing.CLOSE
-        self.content_type = b""
-
-    @property
-    def is_event_stream(self) -> bool:
-        return self.content_type.startswith(b"text/event-stream")
+        self.is_event_stream = False
+        """Whether the body is server-sent events that can be read as they are."""
 
 
 class ResponseError(Exception):
@@ -55,6 +59,7 @@ class ResponseReader:
         "_headers",
         "_is_head_request",
         "_is_informational",
+        "_overhead_bytes",
         "_parser",
         "chunks",
         "head",
@@ -72,6 +77,7 @@ class ResponseReader:
     def expect(self, *, is_head_request: bool) -> None:
         """A request has been sent; its response is to be read."""
         self._is_head_request = is_head_request
+        self._overhead_bytes = 0
         self.head: ResponseHead | None = None
         self.chunks: list[bytes] = []
         self.is_complete = False
@@ -89,22 +95,28 @@ class ResponseReader:
             return
         self.is_started = True
         self.chunks = []
+        problem: str | None = None
         try:
             parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self.is_reusable = False
-            if not self.is_complete:
-                reason = (
-                    error.__context__ if isinstance(error.__context__, ResponseError) else error
-                )
-                raise ResponseError(str(reason)) from error
+            own = error.__context__
+            problem = str(own) if isinstance(own, ResponseError) else str(error)
+        if self.is_complete:
+            return
+        if problem is not None:
+            raise ResponseError(problem)
+        # Heads and trailers are held until they are whole: they may not grow for ever.
+        self._overhead_bytes = 0 if self.chunks else self._overhead_bytes + len(data)
+        if self._overhead_bytes > MAX_OVERHEAD_BYTES:
+            raise ResponseError(f"its head is larger than {MAX_OVERHEAD_BYTES} bytes")
 
-    def end(self) -> None:
-        """The upstream closed; raises ResponseError unless that is how the body ends."""
+    def end(self, *, is_clean: bool) -> None:
+        """The upstream closed, cleanly or not; raises ResponseError unless the body ends so."""
         self.chunks = []
         if self.is_complete:
             return
-        if self.head is None or self.head.framing is not Framing.CLOSE:
+        if self.head is None or self.head.framing is not Framing.CLOSE or not is_clean:
             where = "inside its answer" if self.is_started else "before its answer"
             raise ResponseError(f"the connection was closed {where}")
         self.is_complete = True
@@ -124,14 +136,16 @@ class ResponseReader:
     def on_headers_complete(self) -> None:
         assert self._parser is not None
         status = self._parser.get_status_code()
-        if status == 101:
-            raise ResponseError("it switched protocols unasked")
+        if status == 101 or status < 100:
+            raise ResponseError("it switched protocols unasked" if status == 101 else "no status")
         self._is_informational = status < 200
         if self._is_informational:
             return
         # Must be asked here: later it is always false.
         self.is_reusable = self._parser.should_keep_alive()
         self.head = read_response_head(status, self._headers)
+        if self.head.is_event_stream:
+            self.is_reusable = False  # llama-server closes behind every stream
         if self._is_head_request:
             self.is_complete = True
             self.is_reusable = False
@@ -148,15 +162,22 @@ class ResponseReader:
 def read_response_head(status: int, headers: Headers) -> ResponseHead:
     """Find out how the body is framed; raises ResponseError where that is ambiguous."""
     head = ResponseHead(status, headers)
+    is_encoded = False
     for name, value in headers:
+        if name not in _CHECKED:
+            continue
         if name == b"content-length":
             head.length = int(value)
-        elif name == b"transfer-encoding":
+        elif name == b"content-type":
+            head.is_event_stream = value.lstrip().lower().startswith(b"text/event-stream")
+        elif name == b"content-encoding":
+            is_encoded = value.strip().lower() not in (b"", b"identity")
+        else:
             if value.strip().lower() != b"chunked" or head.framing is Framing.CHUNKED:
                 raise ResponseError("its transfer coding is not `chunked`")
             head.framing = Framing.CHUNKED
-        elif name == b"content-type":
-            head.content_type = value.strip().lower()
+    if is_encoded:
+        head.is_event_stream = False
     if status in (204, 304):
         head.framing = Framing.NONE
     elif head.framing is not Framing.CHUNKED and head.length is not None:

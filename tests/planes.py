@@ -1,0 +1,201 @@
+"""A data plane that runs inside a test, and what must be true of it when the test is over.
+
+`running_plane` has no clock of its own: deadlines are enforced when the test calls `sweep`, so no
+test waits for one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from gglib_core.admission import AdmissionPolicy
+from gglib_core.catalog import CatalogSnapshot
+from gglib_core.errors import ShuttingDown
+from gglib_core.in_memory_runtime import InMemoryModelRuntime
+from gglib_core.models import Capability, Model, RunningModel, Target
+from gglib_core.ports import Lease, ModelRuntime
+from gglib_proxy.client import ClientConnection
+from gglib_proxy.data_plane import DataPlane
+from gglib_proxy.limits import Limits
+from gglib_proxy.upstream import UpstreamPool
+from tests.catalog_entries import model
+from tests.raw_http import RawConnection, open_raw
+
+WAIT_SECONDS = 20.0
+ENGINE_KEY = "engine-key"
+CHAT = model(1, "chat", aliases=("talker",), capabilities=frozenset({Capability.CHAT}))
+EMBEDDER = model(2, "embedder", capabilities=frozenset({Capability.EMBEDDINGS}))
+BODY = {"model": "chat", "messages": []}
+STREAM_BODY = {**BODY, "stream": True}
+
+
+class LedgerLease:
+    """A lease that its runtime keeps an account of."""
+
+    def __init__(self, ledger: LedgerRuntime, lease: Lease) -> None:
+        self._ledger = ledger
+        self._lease = lease
+        self.target: Target = lease.target
+        self.releases = 0
+
+    @property
+    def is_live(self) -> bool:
+        return self._lease.is_live
+
+    def release(self) -> None:
+        self.releases += 1
+        self._ledger.released(self)
+        self._lease.release()
+
+
+class LedgerRuntime:
+    """Any runtime, with an account of the leases that it gave."""
+
+    def __init__(self, runtime: ModelRuntime) -> None:
+        self.runtime = runtime
+        self.leases: list[LedgerLease] = []
+        self.on_release: Callable[[LedgerLease], None] | None = None
+        self._changed = asyncio.Condition()
+
+    @property
+    def held(self) -> list[LedgerLease]:
+        return [lease for lease in self.leases if not lease.releases]
+
+    def released(self, lease: LedgerLease) -> None:
+        if self.on_release is not None:
+            self.on_release(lease)
+
+    async def admit(self, model: Model, *, context: int, may_load: bool = True) -> LedgerLease:
+        given = await self.runtime.admit(model, context=context, may_load=may_load)
+        lease = LedgerLease(self, given)
+        self.leases.append(lease)
+        return lease
+
+    def current(self) -> Sequence[RunningModel]:
+        return self.runtime.current()
+
+    async def stop_current(self, model_id: int | None = None) -> None:
+        await self.runtime.stop_current(model_id)
+
+    def on_stopping(self, listener: Callable[[Target], None]) -> Callable[[], None]:
+        return self.runtime.on_stopping(listener)
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class RunningPlane:
+    """The plane and the ways to it."""
+
+    plane: DataPlane
+    port: int
+    ledger: LedgerRuntime
+    bugs: list[dict[str, Any]] = field(default_factory=list)
+    """What the event loop was told of: exceptions that nobody caught."""
+
+    def open(self) -> Any:
+        """A client's connection, closed at the block's end."""
+        return open_raw(self.port)
+
+    def sweep(self, later: float = 0.0) -> None:
+        """Sweep as if that many seconds had passed since the last real moment."""
+        self.plane.sweep(self.plane.now() + later)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait, turn by turn of the event loop, until the condition holds."""
+        async with asyncio.timeout(WAIT_SECONDS):
+            while not condition():  # noqa: ASYNC110 - what is asked tells nobody when it changes
+                await asyncio.sleep(0.001)
+
+    async def idle(self) -> None:
+        """Wait until no request is under way."""
+        async with asyncio.timeout(WAIT_SECONDS):
+            await self.plane.exchanges.emptied()
+
+    async def asking(self, connection: RawConnection, count: int = 1) -> None:
+        """Wait until that many requests are under way."""
+        await self.until(lambda: len(self.plane.exchanges) >= count)
+
+
+@asynccontextmanager
+async def running_plane(
+    port: int,
+    *,
+    models: Iterable[Model] = (CHAT, EMBEDDER),
+    limits: Limits | None = None,
+    runtime: ModelRuntime | None = None,
+    default_model: str | None = None,
+    control_path: str | None = None,
+    max_resident: int = 2,
+) -> AsyncIterator[RunningPlane]:
+    """Serve with an upstream at `port`; at the end nothing may be left of any request.
+
+    Nothing is: a task, a lease that was not given back or twice, a byte that is accounted for, a
+    connection that is neither closed nor idle in the pool, or an exception that nobody caught.
+    """
+    loop = asyncio.get_running_loop()
+    tasks_before = asyncio.all_tasks()
+    in_memory: InMemoryModelRuntime | None = None
+    if runtime is None:
+        policy = AdmissionPolicy(max_resident=max_resident, quantum_seconds=0)
+        runtime = in_memory = InMemoryModelRuntime(
+            "127.0.0.1", port, api_key=ENGINE_KEY, policy=policy
+        )
+    limits = limits or Limits()
+    ledger = LedgerRuntime(runtime)
+    plane = DataPlane(
+        loop=loop,
+        limits=limits,
+        catalog=CatalogSnapshot(models),
+        runtime=ledger,
+        default_ctx=4096,
+        default_model=default_model,
+        local_answer=lambda route: b'{"status":"ok"}',
+        pool=UpstreamPool(loop, limits.connect_timeout_seconds),
+    )
+    if control_path is not None:
+        plane.control_started(control_path)
+    listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    running = RunningPlane(plane=plane, port=listener.getsockname()[1], ledger=ledger)
+    loop.set_exception_handler(lambda _, context: running.bugs.append(context))
+    server = await loop.create_server(lambda: ClientConnection(plane), sock=listener)
+    forget = ledger.on_stopping(plane.forget_target)
+    try:
+        yield running
+        await _settled(running)
+    finally:
+        forget()
+        server.close()
+        await plane.cancel_exchanges(ShuttingDown())
+        for connection in plane.connections:
+            connection.close_now()
+        plane.pool.abort_all()
+        async with asyncio.timeout(WAIT_SECONDS):
+            await plane.connections.emptied()
+            await plane.pool.emptied()
+        if in_memory is not None:
+            await in_memory.aclose()
+        loop.set_exception_handler(None)
+    await running.until(lambda: asyncio.all_tasks() <= tasks_before | {_this_task()})
+
+
+def _this_task() -> asyncio.Task[Any]:
+    task = asyncio.current_task()
+    assert task is not None
+    return task
+
+
+async def _settled(running: RunningPlane) -> None:
+    """All clients have gone, so nothing may be left."""
+    plane = running.plane
+    async with asyncio.timeout(WAIT_SECONDS):
+        await plane.connections.emptied()
+        await plane.exchanges.emptied()
+    await running.until(lambda: plane.pool.open_count == plane.pool.idle_count)
+    await running.until(lambda: not running.ledger.held)
+    assert not running.bugs, running.bugs
+    assert plane.buffered_bytes == 0
+    assert [lease.releases for lease in running.ledger.leases if lease.releases != 1] == []
