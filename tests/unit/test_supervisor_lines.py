@@ -1,0 +1,55 @@
+"""Output cut into lines, whatever pieces it comes in."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gglib_runtime.supervisor.lines import LineSplitter
+
+
+def split(*pieces: bytes, limit: int = 100) -> list[str]:
+    splitter = LineSplitter(limit)
+    lines = [line for piece in pieces for line in splitter.feed(piece)]
+    return lines + splitter.flush()
+
+
+def test_lines_may_come_in_pieces() -> None:
+    assert split(b"on", b"e\ntwo\nth", b"ree\n") == ["one", "two", "three"]
+
+
+def test_a_last_line_without_an_end_is_a_line() -> None:
+    assert split(b"one\ntwo") == ["one", "two"]
+
+
+def test_empty_lines_are_kept() -> None:
+    assert split(b"\n\none\n") == ["", "", "one"]
+
+
+def test_carriage_returns_at_the_end_are_dropped() -> None:
+    assert split(b"one\r", b"\n") == ["one"]
+
+
+def test_a_long_line_is_cut_and_the_next_one_is_whole() -> None:
+    assert split(b"x" * 3, b"y" * 5 + b"\nshort\n", limit=4) == ["xxxy … (cut)", "shor … (cut)"]
+    assert split(b"x" * 9 + b"\nok\n", limit=4) == ["xxxx … (cut)", "ok"]
+
+
+def test_a_line_of_exactly_the_limit_is_not_cut() -> None:
+    assert split(b"xxxx\n", limit=4) == ["xxxx"]
+
+
+def test_bytes_that_are_no_text_are_replaced() -> None:
+    assert split(b"a\xffb\n") == ["a\ufffdb"]
+
+
+def test_a_character_may_be_torn_between_two_pieces() -> None:
+    assert split(b"\xc3", b"\xa9\n") == ["\u00e9"]
+
+
+@given(st.lists(st.binary(max_size=30), max_size=10))
+def test_pieces_make_no_difference(pieces: list[bytes]) -> None:
+    whole = b"".join(pieces)
+    assert split(*pieces, limit=1000) == split(whole, limit=1000)
+    lines = whole.decode("latin-1").split("\n")
+    assert len(split(whole, limit=1000)) == len(lines) - (not lines[-1])
