@@ -25,6 +25,7 @@ from gglib_proxy.limits import Limits
 from gglib_proxy.upstream import UpstreamPool
 from tests.catalog_entries import model
 from tests.raw_http import RawConnection, open_raw
+from tests.upstreams import FakeUpstream, Script, open_upstream
 
 WAIT_SECONDS = 20.0
 ENGINE_KEY = "engine-key"
@@ -199,3 +200,27 @@ async def _settled(running: RunningPlane) -> None:
     assert not running.bugs, running.bugs
     assert plane.buffered_bytes == 0
     assert [lease.releases for lease in running.ledger.leases if lease.releases != 1] == []
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relay:
+    """What most tests need."""
+
+    upstream: FakeUpstream
+    running: RunningPlane
+    client: RawConnection
+
+    @property
+    def plane(self) -> DataPlane:
+        return self.running.plane
+
+
+@asynccontextmanager
+async def relaying(*scripts: Script, **options: Any) -> AsyncIterator[Relay]:
+    """An upstream, a plane in front of it, and one client's connection to that."""
+    async with (
+        open_upstream(*scripts) as upstream,
+        running_plane(upstream.port, **options) as running,
+        running.open() as client,
+    ):
+        yield Relay(upstream=upstream, running=running, client=client)

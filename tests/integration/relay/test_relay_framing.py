@@ -6,15 +6,13 @@ import json
 
 import pytest
 
-from tests.planes import BODY, ENGINE_KEY, STREAM_BODY, running_plane
-from tests.raw_http import RawConnection
+from tests.planes import BODY, ENGINE_KEY, STREAM_BODY, Relay, relaying
 from tests.upstreams import (
     STREAM_END,
     STREAM_HEAD,
     answering,
     chunked,
     event,
-    open_upstream,
     playing,
     response,
     stream,
@@ -28,34 +26,29 @@ def http10(body: bytes, *headers: str) -> bytes:
     return "\r\n".join(lines).encode() + body
 
 
-async def ask_again(connection: RawConnection) -> None:
+async def ask_again(relay: Relay) -> None:
     """The connection takes another request."""
-    assert (await connection.ask("GET", "/health")).status == 200
+    assert (await relay.client.ask("GET", "/health")).status == 200
 
 
 async def test_an_answer_with_a_length_keeps_it() -> None:
     answer = response(b'{"a": 1}', headers=("X-Mine: yes",))
-    async with open_upstream(answering(answer)) as upstream, running_plane(upstream.port) as plane:
-        async with plane.open() as connection:
-            answer = await connection.ask("POST", CHAT, BODY)
-            assert (answer.status, answer.body) == (200, b'{"a": 1}')
-            assert answer.headers["content-length"] == "8"
-            assert answer.headers["x-mine"] == "yes"
-            assert "transfer-encoding" not in answer.headers
-            await ask_again(connection)
+    async with relaying(answering(answer)) as relay:
+        answer = await relay.client.ask("POST", CHAT, BODY)
+        assert (answer.status, answer.body) == (200, b'{"a": 1}')
+        assert answer.headers["content-length"] == "8"
+        assert answer.headers["x-mine"] == "yes"
+        assert "transfer-encoding" not in answer.headers
+        await ask_again(relay)
 
 
 async def test_a_chunked_answer_is_chunked_anew() -> None:
     pieces = [event({"n": n}) for n in range(3)]
-    async with (
-        open_upstream(answering(stream(*pieces))) as upstream,
-        running_plane(upstream.port) as plane,
-    ):
-        async with plane.open() as connection:
-            answer = await connection.ask("POST", CHAT, STREAM_BODY)
-            assert answer.body == b"".join(pieces)
-            assert "content-length" not in answer.headers
-            await ask_again(connection)
+    async with relaying(answering(stream(*pieces))) as relay:
+        answer = await relay.client.ask("POST", CHAT, STREAM_BODY)
+        assert answer.body == b"".join(pieces)
+        assert "content-length" not in answer.headers
+        await ask_again(relay)
 
 
 async def test_a_stream_has_the_headers_of_a_stream() -> None:
@@ -63,12 +56,8 @@ async def test_a_stream_has_the_headers_of_a_stream() -> None:
         b"HTTP/1.1 200 OK\r\nContent-Type: Text/Event-Stream; charset=utf-8\r\n"
         b"Cache-Control: max-age=9\r\nTransfer-Encoding: chunked\r\n\r\n"
     )
-    async with (
-        open_upstream(answering(head + chunked(event("[DONE]")) + STREAM_END)) as upstream,
-        running_plane(upstream.port) as plane,
-    ):
-        async with plane.open() as connection:
-            answer = await connection.ask("POST", CHAT, STREAM_BODY)
+    async with relaying(answering(head + chunked(event("[DONE]")) + STREAM_END)) as relay:
+        answer = await relay.client.ask("POST", CHAT, STREAM_BODY)
     lines = answer.head.split("\r\n")
     for line in (
         "Content-Type: text/event-stream",
@@ -82,12 +71,11 @@ async def test_a_stream_has_the_headers_of_a_stream() -> None:
 
 async def test_an_answer_that_ends_with_its_connection_is_chunked_for_http_1_1() -> None:
     answer = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\nuntil the end"
-    async with open_upstream(playing(answer)) as upstream, running_plane(upstream.port) as plane:
-        async with plane.open() as connection:
-            answer = await connection.ask("POST", CHAT, BODY)
-            assert answer.body == b"until the end"
-            assert answer.headers["transfer-encoding"] == "chunked"
-            await ask_again(connection)
+    async with relaying(playing(answer)) as relay:
+        answer = await relay.client.ask("POST", CHAT, BODY)
+        assert answer.body == b"until the end"
+        assert answer.headers["transfer-encoding"] == "chunked"
+        await ask_again(relay)
 
 
 @pytest.mark.parametrize(
@@ -101,34 +89,31 @@ async def test_an_answer_that_ends_with_its_connection_is_chunked_for_http_1_1()
     ids=["chunked", "ends with the connection"],
 )
 async def test_a_client_of_http_1_0_is_told_the_end_by_closing(answer: bytes) -> None:
-    async with open_upstream(playing(answer)) as upstream, running_plane(upstream.port) as plane:
-        async with plane.open() as connection:
-            connection.send(http10(json.dumps(STREAM_BODY).encode(), "Connection: keep-alive"))
-            head = await connection.head()
-            assert "transfer-encoding" not in head.headers
-            assert head.headers["connection"] == "close"
-            assert await connection.rest() == event({"n": 1}) + event("[DONE]")
+    async with relaying(playing(answer)) as relay:
+        relay.client.send(http10(json.dumps(STREAM_BODY).encode(), "Connection: keep-alive"))
+        head = await relay.client.head()
+        assert "transfer-encoding" not in head.headers
+        assert head.headers["connection"] == "close"
+        assert await relay.client.rest() == event({"n": 1}) + event("[DONE]")
 
 
 async def test_a_client_of_http_1_0_keeps_a_connection_that_it_asked_to_keep() -> None:
-    async with open_upstream() as upstream, running_plane(upstream.port) as plane:
-        async with plane.open() as connection:
-            for _ in range(2):
-                connection.send(http10(json.dumps(BODY).encode(), "Connection: keep-alive"))
-                answer = await connection.answer()
-                assert (answer.status, answer.body) == (200, b"{}")
-                assert answer.headers["connection"] == "keep-alive"
-            connection.send(http10(json.dumps(BODY).encode()))
-            assert (await connection.answer()).headers["connection"] == "close"
-            assert await connection.rest() == b""
+    async with relaying() as relay:
+        for _ in range(2):
+            relay.client.send(http10(json.dumps(BODY).encode(), "Connection: keep-alive"))
+            answer = await relay.client.answer()
+            assert (answer.status, answer.body) == (200, b"{}")
+            assert answer.headers["connection"] == "keep-alive"
+        relay.client.send(http10(json.dumps(BODY).encode()))
+        assert (await relay.client.answer()).headers["connection"] == "close"
+        assert await relay.client.rest() == b""
 
 
 async def test_a_client_that_says_close_is_closed() -> None:
-    async with open_upstream() as upstream, running_plane(upstream.port) as plane:
-        async with plane.open() as connection:
-            answer = await connection.ask("POST", CHAT, BODY, headers={"Connection": "close"})
-            assert answer.headers["connection"] == "close"
-            assert await connection.rest() == b""
+    async with relaying() as relay:
+        answer = await relay.client.ask("POST", CHAT, BODY, headers={"Connection": "close"})
+        assert answer.headers["connection"] == "close"
+        assert await relay.client.rest() == b""
 
 
 @pytest.mark.parametrize(
@@ -142,71 +127,62 @@ async def test_a_client_that_says_close_is_closed() -> None:
     ids=["length", "chunked", "a body all the same", "no framing"],
 )
 async def test_an_answer_to_head_has_no_body(answer: bytes) -> None:
-    async with (
-        open_upstream(answering(), answering(answer)) as upstream,
-        running_plane(upstream.port) as plane,
-    ):
-        async with plane.open() as connection:
-            await connection.ask("POST", CHAT, BODY)  # loads the model
-            plane.plane.pool.abort_all()
-            answer = await connection.ask("HEAD", "/props?model=chat")
-            assert answer.status == 200
-            await ask_again(connection)
+    async with relaying(answering(), answering(answer)) as relay:
+        await relay.client.ask("POST", CHAT, BODY)  # loads the model
+        relay.plane.pool.abort_all()
+        answer = await relay.client.ask("HEAD", "/props?model=chat")
+        assert answer.status == 200
+        await ask_again(relay)
 
 
 @pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
 @pytest.mark.parametrize("header", ["Content-Length: 5", "Transfer-Encoding: chunked", "X: y"])
 async def test_an_answer_that_cannot_have_a_body_has_none(status: str, header: str) -> None:
     answer = f"HTTP/1.1 {status}\r\n{header}\r\n\r\n".encode()
-    async with open_upstream(answering(answer)) as upstream, running_plane(upstream.port) as plane:
-        async with plane.open() as connection:
-            connection.request("POST", CHAT, BODY)
-            head = await connection.answer(has_body=False)
-            assert head.status == int(status[:3])
-            assert "transfer-encoding" not in head.headers
-            assert status[:3] == "304" or "content-length" not in head.headers
-            await ask_again(connection)
+    async with relaying(answering(answer)) as relay:
+        relay.client.request("POST", CHAT, BODY)
+        head = await relay.client.answer(has_body=False)
+        assert head.status == int(status[:3])
+        assert "transfer-encoding" not in head.headers
+        assert status[:3] == "304" or "content-length" not in head.headers
+        await ask_again(relay)
 
 
 async def test_bytes_behind_an_answer_without_a_body_do_not_reach_the_client() -> None:
     answer = b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\nhello"
-    async with open_upstream(answering(answer)) as upstream, running_plane(upstream.port) as plane:
-        async with plane.open() as connection:
-            connection.request("POST", CHAT, BODY)
-            assert (await connection.answer(has_body=False)).status == 204
-            await ask_again(connection)
-        assert plane.plane.pool.idle_count == 0
+    async with relaying(answering(answer)) as relay:
+        relay.client.request("POST", CHAT, BODY)
+        assert (await relay.client.answer(has_body=False)).status == 204
+        await ask_again(relay)
+        assert relay.plane.pool.idle_count == 0
 
 
 async def test_informational_answers_are_not_passed_on() -> None:
     hints = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
     answer = b"HTTP/1.1 100 Continue\r\n\r\n" + hints + response(b"1")
-    async with open_upstream(answering(answer)) as upstream, running_plane(upstream.port) as plane:
-        async with plane.open() as connection:
-            answer = await connection.ask("POST", CHAT, BODY)
-            assert (answer.status, answer.body) == (200, b"1")
-            assert "link" not in answer.headers
+    async with relaying(answering(answer)) as relay:
+        answer = await relay.client.ask("POST", CHAT, BODY)
+        assert (answer.status, answer.body) == (200, b"1")
+        assert "link" not in answer.headers
 
 
 async def test_a_switch_of_protocols_is_an_error_of_the_engine() -> None:
     answer = b"HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\nraw"
-    async with open_upstream(answering(answer)) as upstream, running_plane(upstream.port) as plane:
-        async with plane.open() as connection:
-            answer = await connection.ask("POST", CHAT, BODY)
-            assert (answer.status, answer.json["error"]["code"]) == (502, "upstream_protocol_error")
-            await ask_again(connection)
+    async with relaying(answering(answer)) as relay:
+        answer = await relay.client.ask("POST", CHAT, BODY)
+        assert (answer.status, answer.json["error"]["code"]) == (502, "upstream_protocol_error")
+        await ask_again(relay)
 
 
 async def test_an_engines_own_error_passes_as_it_is() -> None:
     body = b'{"error":{"code":400,"message":"no","type":"invalid_request_error"}}'
     error = response(body, status="400 Bad Request", headers=("Connection: close",))
-    async with open_upstream(playing(error)) as upstream, running_plane(upstream.port) as plane:
-        async with plane.open() as connection:
-            answer = await connection.ask("POST", CHAT, STREAM_BODY)
-            assert (answer.status, answer.body) == (400, body)
-            assert answer.headers["content-type"] == "application/json"
-            assert "connection" not in answer.headers
-            await ask_again(connection)
+    async with relaying(playing(error)) as relay:
+        answer = await relay.client.ask("POST", CHAT, STREAM_BODY)
+        assert (answer.status, answer.body) == (400, body)
+        assert answer.headers["content-type"] == "application/json"
+        assert "connection" not in answer.headers
+        await ask_again(relay)
 
 
 async def test_trailers_are_dropped_in_both_directions() -> None:
@@ -214,18 +190,17 @@ async def test_trailers_are_dropped_in_both_directions() -> None:
         b"HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n"
         b"2\r\n{}\r\n0\r\nX-Sum: 1\r\nAuthorization: x\r\n\r\n"
     )
-    async with open_upstream(answering(answer)) as upstream, running_plane(upstream.port) as plane:
-        async with plane.open() as connection:
-            body = json.dumps(BODY).encode()
-            connection.send(
-                f"POST {CHAT} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
-                + chunked(body)
-                + b"0\r\nX-Late: 1\r\nAuthorization: x\r\n\r\n"
-            )
-            answer = await connection.answer()
-            assert answer.body == b"{}"
-            assert answer.headers.keys().isdisjoint({"trailer", "x-sum", "authorization"})
-        received = upstream.requests[0]
+    async with relaying(answering(answer)) as relay:
+        body = json.dumps(BODY).encode()
+        relay.client.send(
+            f"POST {CHAT} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+            + chunked(body)
+            + b"0\r\nX-Late: 1\r\nAuthorization: x\r\n\r\n"
+        )
+        answer = await relay.client.answer()
+        assert answer.body == b"{}"
+        assert answer.headers.keys().isdisjoint({"trailer", "x-sum", "authorization"})
+        received = relay.upstream.requests[0]
         assert received.body == body
         assert received.names.isdisjoint({"x-late", "transfer-encoding", "trailer"})
         assert received.header("authorization") == f"Bearer {ENGINE_KEY}"
@@ -256,16 +231,15 @@ NEVER_SENT_TO_ENGINES = {
 
 
 async def test_what_is_not_for_engines_is_not_sent_to_them() -> None:
-    async with open_upstream() as upstream, running_plane(upstream.port) as plane:
-        async with plane.open() as connection:
-            headers = {"Authorization": "Bearer secret", "X-Kept": "1", **NEVER_SENT_TO_ENGINES}
-            connection.request("POST", CHAT, BODY, headers=headers)
-            assert (await connection.head()).status == 100
-            assert (await connection.answer()).status == 200
-    received = upstream.requests[0]
+    async with relaying() as relay:
+        headers = {"Authorization": "Bearer secret", "X-Kept": "1", **NEVER_SENT_TO_ENGINES}
+        relay.client.request("POST", CHAT, BODY, headers=headers)
+        assert (await relay.client.head()).status == 100
+        assert (await relay.client.answer()).status == 200
+    received = relay.upstream.requests[0]
     assert received.names.isdisjoint(name.lower() for name in NEVER_SENT_TO_ENGINES)
     assert received.header("authorization") == f"Bearer {ENGINE_KEY}"
-    assert received.header("host") == f"127.0.0.1:{upstream.port}"
+    assert received.header("host") == f"127.0.0.1:{relay.upstream.port}"
     assert received.header("x-kept") == "1"
     assert received.header("content-type") == "application/json"
     assert json.loads(received.body) == BODY
@@ -273,10 +247,9 @@ async def test_what_is_not_for_engines_is_not_sent_to_them() -> None:
 
 async def test_the_body_reaches_the_engine_as_it_came() -> None:
     body = b'\n{"x": 1.0000000000000000001, "model":"chat",\t"messages":[], "num_ctx":16}'
-    async with open_upstream() as upstream, running_plane(upstream.port) as plane:
-        async with plane.open() as connection:
-            await connection.ask("POST", CHAT, body)
-    assert upstream.requests[0].body == body
+    async with relaying() as relay:
+        await relay.client.ask("POST", CHAT, body)
+    assert relay.upstream.requests[0].body == body
 
 
 async def test_what_is_not_for_clients_is_not_sent_to_them() -> None:
@@ -291,9 +264,8 @@ async def test_what_is_not_for_clients_is_not_sent_to_them() -> None:
         "Proxy-Authenticate: Basic",
     )
     answer = response(headers=(*dropped, "X-Kept: 1"))
-    async with open_upstream(answering(answer)) as upstream, running_plane(upstream.port) as plane:
-        async with plane.open() as connection:
-            answer = await connection.ask("POST", CHAT, BODY)
+    async with relaying(answering(answer)) as relay:
+        answer = await relay.client.ask("POST", CHAT, BODY)
     assert answer.headers.keys() == {"x-kept", "content-type", "content-length"}
 
 
@@ -303,28 +275,25 @@ async def test_what_is_not_for_clients_is_not_sent_to_them() -> None:
 )
 async def test_an_engine_cannot_smuggle_a_header_to_the_client(line: bytes) -> None:
     answer = b"HTTP/1.1 200 OK\r\n" + line + b"\r\nContent-Length: 2\r\n\r\n{}"
-    async with open_upstream(answering(answer)) as upstream, running_plane(upstream.port) as plane:
-        async with plane.open() as connection:
-            answer = await connection.ask("POST", CHAT, BODY)
-            assert (answer.status, answer.json["error"]["code"]) == (502, "upstream_protocol_error")
-            assert "set-cookie" not in answer.headers
-            await ask_again(connection)
+    async with relaying(answering(answer)) as relay:
+        answer = await relay.client.ask("POST", CHAT, BODY)
+        assert (answer.status, answer.json["error"]["code"]) == (502, "upstream_protocol_error")
+        assert "set-cookie" not in answer.headers
+        await ask_again(relay)
 
 
 async def test_a_model_name_cannot_split_the_answers_head() -> None:
-    async with open_upstream() as upstream, running_plane(upstream.port) as plane:
-        async with plane.open() as connection:
-            name = "x\r\nSet-Cookie: a=b\r\n\r\n"
-            answer = await connection.ask("POST", CHAT, {"model": name})
-            assert answer.status == 404
-            assert "set-cookie" not in answer.headers
-            await ask_again(connection)
+    async with relaying() as relay:
+        name = "x\r\nSet-Cookie: a=b\r\n\r\n"
+        answer = await relay.client.ask("POST", CHAT, {"model": name})
+        assert answer.status == 404
+        assert "set-cookie" not in answer.headers
+        await ask_again(relay)
 
 
 async def test_one_event_may_come_in_pieces_and_several_at_once() -> None:
     pieces = [b"data: {", b'"n":1}\n', b"\n" + event({"n": 2}) + b"data: [DO", b"NE]\n\n"]
     answer = STREAM_HEAD + b"".join(map(chunked, pieces)) + STREAM_END
-    async with open_upstream(answering(answer)) as upstream, running_plane(upstream.port) as plane:
-        async with plane.open() as connection:
-            answer = await connection.ask("POST", CHAT, STREAM_BODY)
-            assert answer.events == [{"n": 1}, {"n": 2}, "[DONE]"]
+    async with relaying(answering(answer)) as relay:
+        answer = await relay.client.ask("POST", CHAT, STREAM_BODY)
+        assert answer.events == [{"n": 1}, {"n": 2}, "[DONE]"]
