@@ -8,6 +8,7 @@ import pytest
 
 from gglib_core.models import Capability, LaunchSpec
 from gglib_runtime.supervisor.command import (
+    _HTTP_THREADS,
     EngineAddress,
     LaunchDefaults,
     build_command,
@@ -49,7 +50,7 @@ def test_a_plain_model_gets_these_arguments() -> None:
         *("--host", "127.0.0.1", "--port", "4711"),
         *("-m", "/models/alpha.gguf", "--alias", "alpha"),
         *("-c", "4000", "-np", "4"),
-        *("--threads-http", "64"),
+        *("--threads-http", str(_HTTP_THREADS)),
         *("--cache-ram", "512", "--no-webui"),
     ]
 
