@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import Iterable, Sequence
 from typing import Protocol, cast
 
@@ -89,6 +90,7 @@ class AdmissionDesk:
         self._loop = asyncio.get_running_loop()
         self._running: dict[Resident, RunningEngine] = {}
         self._asked: dict[int, tuple[Model, float]] = {}
+        self._is_closed = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
 
@@ -99,7 +101,9 @@ class AdmissionDesk:
 
     async def admit(self, model: Model, *, context: int, may_load: bool = True) -> EngineLease:
         """As `ModelRuntime.admit` promises."""
-        resident = self._queue.lease_now(model.id, context, self._loop.time())
+        resident = None
+        if may_load:
+            resident = self._queue.lease_now(model.id, context, self._loop.time())
         if resident is None:
             resident = await self._wait(model, context, may_load=may_load)
         return EngineLease(self, resident, self._running[resident])
@@ -108,7 +112,7 @@ class AdmissionDesk:
         outcome: asyncio.Future[Resident | GglibError] = self._loop.create_future()
         now = self._loop.time()
         if not self._queue.waiting_for(model.id):
-            self._asked[model.id] = (model, now)
+            self._asked[model.id] = (model, time.monotonic())
         ticket, actions = self._queue.request(
             model, context, now, may_load=may_load, handle=outcome
         )
@@ -167,8 +171,11 @@ class AdmissionDesk:
         self._queue.forget_failure(model_id)
 
     def close(self) -> None:
-        """Reject those that wait and those that come; leases go on."""
+        """Reject those that wait and those that come; leases go on, and time stops mattering."""
         self._apply(self._queue.close(self._loop.time()))
+        self._is_closed = True
+        if self._timer is not None:
+            self._timer.cancel()
 
     # What is
 
@@ -186,7 +193,10 @@ class AdmissionDesk:
         return self._queue.waiting_for(model_id)
 
     def asked_at(self, model_id: int) -> float:
-        """When the first request came of those that wait, or waited last, for the model."""
+        """When the first of those that wait, or waited last, for the model came.
+
+        By `time.monotonic`: some event loops' clocks know whole milliseconds alone.
+        """
         return self._asked[model_id][1]
 
     def current(self) -> list[RunningModel]:
@@ -245,7 +255,7 @@ class AdmissionDesk:
     def _arm(self) -> None:
         """Set the timer to the queue's deadline; one that is early does no harm and stays."""
         deadline = self._queue.deadline
-        if deadline >= self._timer_at:
+        if deadline >= self._timer_at or self._is_closed:
             return
         if self._timer is not None:
             self._timer.cancel()

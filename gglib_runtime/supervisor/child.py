@@ -12,8 +12,10 @@ import contextlib
 import fcntl
 import logging
 import os
+import select
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -117,9 +119,9 @@ class Child:
             self._loop.add_reader(self._pidfd, self._on_exit)
 
     def _wait_in_thread(self) -> None:
-        """Where there are no process descriptors: wait without reaping."""
+        """Where there are no process descriptors."""
         with contextlib.suppress(ChildProcessError):
-            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+            _wait_without_reaping(self.pid)
         with contextlib.suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(self._on_exit)
 
@@ -184,6 +186,17 @@ class Child:
         except (ProcessLookupError, PermissionError):
             return False
         return _has_living_member(self.pid)
+
+
+def _wait_without_reaping(pid: int) -> None:
+    if sys.platform == "darwin":  # Python has no waitid there before 3.13
+        exit_of = select.kevent(
+            pid, select.KQ_FILTER_PROC, select.KQ_EV_ADD | select.KQ_EV_ONESHOT, select.KQ_NOTE_EXIT
+        )
+        with contextlib.closing(select.kqueue()) as events, contextlib.suppress(ProcessLookupError):
+            events.control([exit_of], 1)
+    else:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
 
 
 def _has_living_member(group: int) -> bool:

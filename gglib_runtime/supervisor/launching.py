@@ -6,10 +6,11 @@ to stop.
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import secrets
+import shlex
 import shutil
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -61,7 +62,7 @@ class Launch:
     pid: int | None = None
     port: int | None = None
     spawned_at: float = 0.0
-    """On the loop's clock; of the last attempt."""
+    """By `time.monotonic`; of the last attempt."""
     timings: SwapTimings = field(default_factory=SwapTimings)
     tail: deque[str] = field(default_factory=lambda: deque[str](maxlen=_TAIL_LINES))
     """The last lines of this launch's output."""
@@ -165,8 +166,10 @@ class Launcher:
         environment = build_environment(self._environ, spec, address)
         async with open_child(argv, environment, guard=self._guard, on_lines=take) as child:
             launch.pid, launch.port = child.pid, address.port
-            launch.spawned_at = asyncio.get_running_loop().time()
+            launch.spawned_at = time.monotonic()
+            self._note(launch, f"process {child.pid} runs {shlex.join(argv)}")
             child.on_exit(clues.look)
+            child.on_exit(lambda: self._note(launch, f"it exited with code {child.exit_code}"))
             with recorded(
                 self._pidfiles,
                 launch_id=launch.launch_id,

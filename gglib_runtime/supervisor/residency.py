@@ -6,6 +6,7 @@ Not here: who decides, and who starts and ends the process.
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -57,12 +58,10 @@ class Residency:
     def model_id(self) -> int:
         return self.resident.model.id
 
-    def ask_stop(self, now: float) -> None:
-        """Let the residency's task end the process; a repetition has no effect."""
-        if self.is_stop_asked:
-            return
+    def ask_stop(self) -> None:
+        """Let the residency's task end the process."""
         self.is_stop_asked = True
-        self.stop_asked_at = now
+        self.stop_asked_at = time.monotonic()
         self.news.set()
         if self.is_loading:
-            self.loading.reschedule(now)
+            self.loading.reschedule(0)

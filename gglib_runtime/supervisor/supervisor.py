@@ -12,6 +12,7 @@ import dataclasses
 import logging
 import math
 import os
+import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from typing import Any
@@ -20,7 +21,7 @@ from gglib_core.admission import AdmissionPolicy, Resident, StopReason
 from gglib_core.admission_desk import AdmissionDesk, EngineLease
 from gglib_core.catalog import required_context
 from gglib_core.errors import AdmissionError, LaunchFailed, LaunchFailure
-from gglib_core.models import Model, RunningModel, Target
+from gglib_core.models import Model, ModelState, RunningModel, Target
 from gglib_core.ports import ModelCatalog
 from gglib_runtime.paths import DataPaths
 from gglib_runtime.supervisor.launching import Engine, Launch, Launcher, exit_error
@@ -139,7 +140,7 @@ class Supervisor:
     def _order_stop(self, residency: Residency, why: str) -> None:
         if not residency.is_stop_asked:
             self._transition(residency, ProcessState.STOPPING, why)
-            residency.ask_stop(self._loop.time())
+            residency.ask_stop()
 
     # The life of one engine
 
@@ -206,11 +207,11 @@ class Supervisor:
         if spec is None:
             self._desk.unload(launch.model_id)
             return None
-        begun_at = self._loop.time()
+        begun_at = time.monotonic()
         if begun_at - self._last_ended_at < _RECENTLY_SECONDS:
             limit = self._settings.memory_wait_seconds
             await wait_for_memory(spec.size_bytes, self._memory, limit)
-        launched_at = self._loop.time()
+        launched_at = time.monotonic()
         try:
             engine = await stack.enter_async_context(self._launcher.open_engine(launch, spec))
         except OSError as error:
@@ -218,13 +219,13 @@ class Supervisor:
             raise launch.failure(LaunchFailure.CRASHED, reason) from error
         launch.timings.memory_seconds = launched_at - begun_at
         launch.timings.spawn_seconds = launch.spawned_at - launched_at
-        launch.timings.ready_seconds = self._loop.time() - launch.spawned_at
+        launch.timings.ready_seconds = time.monotonic() - launch.spawned_at
         return engine
 
     async def _make_room(self, residency: Residency) -> bool:
         """After a load that ran out of memory: whether another try has a better chance."""
         idle = [each for each in self._residencies.values() if self._is_spare(each)]
-        is_recent = self._loop.time() - self._last_ended_at < _RECENTLY_SECONDS
+        is_recent = time.monotonic() - self._last_ended_at < _RECENTLY_SECONDS
         if not idle and not is_recent:
             return False
         _log.info("model %r ran out of memory: it is tried once more", residency.launch.name)
@@ -253,7 +254,7 @@ class Supervisor:
     def _ended(self, residency: Residency, error: LaunchFailed | None) -> None:
         """Nothing is left of the process: tell admission, which may launch another at once."""
         del self._residencies[residency.resident]
-        self._ending, self._last_ended_at = residency, self._loop.time()
+        self._ending, self._last_ended_at = residency, time.monotonic()
         resident, was_starting = residency.resident, residency.state is ProcessState.STARTING
         if residency.state is not ProcessState.STOPPING and error is None:
             self._transition(residency, ProcessState.STOPPING, "cancelled")
@@ -269,7 +270,7 @@ class Supervisor:
 
     def _transition(self, residency: Residency, state: ProcessState, why: str) -> None:
         assert state in TRANSITIONS[residency.state], f"{residency.state} -> {state}"
-        now = self._loop.time()
+        now = time.monotonic()
         took = now - residency.changed_at if residency.changed_at else 0.0
         launch = residency.launch
         _log.info(
@@ -285,7 +286,7 @@ class Supervisor:
 
     def _note_wait(self, residency: Residency) -> None:
         """What the first request waited for, up to here."""
-        timings, now = residency.launch.timings, self._loop.time()
+        timings, now = residency.launch.timings, time.monotonic()
         decided_at = now
         if self._ending is not None and self._ending.is_stop_asked:
             decided_at = self._ending.stop_asked_at
@@ -302,6 +303,7 @@ class Supervisor:
         launch = residency.launch
         return dataclasses.replace(
             shown,
+            state=ModelState.STOPPING if residency.is_stop_asked else shown.state,
             pid=launch.pid,
             port=launch.port,
             launch_id=launch.launch_id,

@@ -249,6 +249,17 @@ async def test_a_port_that_failed_is_not_chosen_again_at_once(
         assert [start["port"] == port for start in read_records(record, "started")] == [True, False]
 
 
+async def test_what_a_try_on_a_taken_port_said_does_not_explain_the_next(
+    tmp_path: Path, taken: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picks(monkeypatch, taken.getsockname()[1])
+    alpha = simulator_model(1, "alpha", sim={"exit_lines": ["E invalid magic characters"]})
+    async with supervising(tmp_path, alpha) as it:
+        error = await failure_of(it, alpha)
+        assert error.failure is LaunchFailure.BAD_FILE
+        assert not any("couldn't bind" in line for line in error.log)
+
+
 async def test_a_stranger_that_poses_as_an_engine_is_not_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

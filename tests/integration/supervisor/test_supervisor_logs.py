@@ -26,7 +26,9 @@ async def test_the_last_lines_are_kept_also_of_an_engine_that_has_ended(tmp_path
         await it.supervisor.stop_current()
         lines = it.supervisor.logs.recent_lines(1, 1000)
         assert any("model loaded" in line for line in lines)
-        assert "cleaning up before exit" in lines[-1]
+        assert lines[0].startswith("[gglib: process ")
+        assert "cleaning up before exit" in lines[-2]
+        assert lines[-1] == "[gglib: it exited with code 0]"
         assert it.supervisor.logs.recent_lines(1, 2) == lines[-2:]
         assert it.supervisor.logs.recent_lines(1, 0) == []
 
@@ -48,7 +50,8 @@ async def test_a_failed_load_leaves_its_lines_too(tmp_path: Path) -> None:
         with pytest.raises(LaunchFailed) as caught:
             await it.supervisor.load(alpha)
         kept = it.supervisor.logs.recent_lines(1, 1000)
-        assert list(caught.value.log) == list(kept)[-len(caught.value.log) :]
+        assert caught.value.log
+        assert list(caught.value.log) == list(kept)[-len(caught.value.log) - 1 : -1]
 
 
 async def test_a_chatty_engine_is_never_held_up(tmp_path: Path) -> None:
