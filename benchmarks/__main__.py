@@ -19,8 +19,9 @@ from pathlib import Path
 
 import uvloop
 
-from benchmarks.load import Tally, closed_loop, first_event, request_bytes, streams
-from benchmarks.servers import Server, engine_alone, engine_script, gglib
+from benchmarks.load import Tally, closed_loop, first_event, request_bytes, streams, wrk
+from benchmarks.servers import Server, engine_alone, engine_script, free_port, gglib, program
+from benchmarks.static_engine import engine_command, has_nginx, proxy_command
 from gglib_runtime.gguf.demo import write_demo_model
 
 _SETTINGS = {"default_parallel": 4}
@@ -71,23 +72,45 @@ async def measure(scale: Scale, report: Report) -> None:
         for model in models:
             write_demo_model(model)
         await _measure_llama(directory, models, scale, report)
+        if has_nginx():
+            await _measure_relay(directory, models, scale, report)
+        else:
+            report.section("nginx is not installed: the relay's limit is not measured")
         await _measure_simulator(directory, models, scale, report)
+
+
+async def _measure_relay(directory: Path, models: list[Path], scale: Scale, report: Report) -> None:
+    """Against an upstream that costs nothing, with nginx as the relay to compare with."""
+    engine = engine_script(directory, "benchmarks.static_engine")
+    report.section("requests to a constant answer (nginx as upstream, and as the other relay)")
+    upstream, relay = free_port(), free_port()
+    async with (
+        program(engine_command(upstream, "model-a", ""), upstream) as alone,
+        program(proxy_command(relay, upstream), relay) as nginx,
+        gglib(directory / "data-static", engine, models, settings=_SETTINGS) as proxy,
+    ):
+        body = json.dumps(_chat_body("model-a", tokens=16)).encode()
+        servers = {"upstream alone": alone, "through nginx": nginx, "through gglib": proxy}
+        for connections in (1, 32, 256):
+            for what, server in servers.items():
+                await _requests(
+                    report, what, server, "/v1/chat/completions", body, connections, scale
+                )
 
 
 async def _measure_llama(directory: Path, models: list[Path], scale: Scale, report: Report) -> None:
     """Against llama.cpp: `/tokenize` is a real request that costs the engine next to nothing."""
     engine = engine_script(directory, "gglib_runtime.engines.embedded")
     body = json.dumps({"model": "model-a", "content": "the quick brown fox"}).encode()
-    message = request_bytes("/tokenize", body)
     report.section("requests to llama.cpp's /tokenize")
     async with (
-        engine_alone(engine, models[0], alias="model-a", arguments=("-t", "1")) as alone,
+        engine_alone(engine, models[0], alias="model-a") as alone,
         gglib(directory / "data", engine, models, settings=_SETTINGS) as proxy,
     ):
         await first_event(proxy.port, _chat("model-a", tokens=1))
         for connections in (1, 32, 256):
-            await _requests(report, "llama-server alone", alone, message, connections, scale)
-            await _requests(report, "through gglib", proxy, message, connections, scale)
+            for what, server in {"llama-server alone": alone, "through gglib": proxy}.items():
+                await _requests(report, what, server, "/tokenize", body, connections, scale)
         await _cold(directory, engine, models, proxy, scale, report)
 
 
@@ -101,33 +124,46 @@ async def _measure_simulator(
     ) as proxy:
         await first_event(proxy.port, _chat("model-a", tokens=1))
         report.section("requests to the simulator's /v1/chat/completions")
-        message = _chat("model-a", tokens=4, stream=False)
+        body = json.dumps(_chat_body("model-a", tokens=4)).encode()
         for connections in (1, 32, 256):
-            await _requests(report, "through gglib", proxy, message, connections, scale)
+            await _requests(
+                report, "through gglib", proxy, "/v1/chat/completions", body, connections, scale
+            )
         report.section("streams from the simulator")
         for count in scale.stream_counts:
             for gap in (0.1, 0.0 if count <= 100 else 0.01):
                 await _streams(report, proxy, count, gap, scale)
 
 
-def _chat(model: str, *, tokens: int, stream: bool = True, **simulated: float) -> bytes:
-    body = {
-        "model": model,
-        "messages": [{"role": "user", "content": "Say something."}],
-        "max_tokens": tokens,
-        "stream": stream,
-    }
+def _chat_body(model: str, *, tokens: int) -> dict[str, object]:
+    messages = [{"role": "user", "content": "Say something."}]
+    return {"model": model, "messages": messages, "max_tokens": tokens}
+
+
+def _chat(model: str, *, tokens: int, **simulated: float) -> bytes:
+    """A streaming request."""
+    body = _chat_body(model, tokens=tokens) | {"stream": True}
     if simulated:
         body["gglib_sim"] = {"tokens": tokens, **simulated}
     return request_bytes("/v1/chat/completions", json.dumps(body).encode())
 
 
 async def _requests(
-    report: Report, what: str, server: Server, message: bytes, connections: int, scale: Scale
+    report: Report,
+    what: str,
+    server: Server,
+    path: str,
+    body: bytes,
+    connections: int,
+    scale: Scale,
 ) -> None:
-    tally, cpu = await _with_cpu(
-        server, closed_loop(server.port, message, connections=connections, seconds=scale.seconds)
-    )
+    seconds = scale.seconds
+    before = server.cpu_seconds()
+    tally = await wrk(server.port, path, body, connections=connections, seconds=seconds)
+    if tally is None:
+        message = request_bytes(path, body)
+        tally = await closed_loop(server.port, message, connections=connections, seconds=seconds)
+    cpu = server.cpu_seconds() - before
     report.add(
         f"{what}, {connections} connections",
         per_second=round(tally.requests / tally.seconds),
@@ -192,7 +228,7 @@ async def _cold(
 
     async def alone() -> float:
         started = time.perf_counter()
-        async with engine_alone(engine, models[0], alias="a", arguments=("-t", "1")) as server:
+        async with engine_alone(engine, models[0], alias="a") as server:
             await first_event(server.port, _chat("a", tokens=1))
             return time.perf_counter() - started
 

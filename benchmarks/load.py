@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import math
+import shutil
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -113,6 +115,39 @@ async def closed_loop(port: int, message: bytes, *, connections: int, seconds: f
             tasks.create_task(one())
     tally.seconds = time.perf_counter() - started
     return tally
+
+
+async def wrk(
+    port: int, path: str, body: bytes, *, connections: int, seconds: float
+) -> Tally | None:
+    """The closed loop by wrk, which costs less than ours; None where it is not installed."""
+    program = shutil.which("wrk")
+    if program is None:
+        return None
+    text = body.decode()
+    script = (
+        f"wrk.method='POST' wrk.body=[==[{text}]==] "
+        "wrk.headers['Content-Type']='application/json' "
+        "done=function(s,l) io.write(string.format('%d %d %d %d %d\\n', s.requests, s.duration, "
+        "l:percentile(50), l:percentile(99), s.errors.connect+s.errors.read+s.errors.write"
+        "+s.errors.status+s.errors.timeout)) end"
+    )
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
+        file.write(script)
+        file.flush()
+        process = await asyncio.create_subprocess_exec(
+            *(program, "-t1", f"-c{connections}", f"-d{seconds:.0f}s", "--timeout", "10s"),
+            *("-s", file.name, f"http://127.0.0.1:{port}{path}"),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        output, _ = await process.communicate()
+    requests, microseconds, p50, p99, errors = map(int, output.split()[-5:])
+    return Tally(
+        requests=requests,
+        seconds=microseconds / 1e6,
+        latencies=[p50 / 1e6] * 98 + [p99 / 1e6] * 2,
+        errors=errors,
+    )
 
 
 class _Stream(asyncio.Protocol):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import socket
 import sys
@@ -74,32 +73,42 @@ async def gglib(
         await process.wait()
 
 
+def engine_flags(model: Path, *, alias: str, port: int) -> list[str]:
+    """The flags that gglib gives an engine, for one that is started without it."""
+    return [
+        *("--host", "127.0.0.1", "--port", str(port), "-m", str(model), "--alias", alias),
+        *("-c", "16384", "-np", "4", "--threads-http", "512", "--cache-ram", "512", "--no-webui"),
+    ]
+
+
 @asynccontextmanager
-async def engine_alone(
-    engine: Path, model: Path, *, alias: str, arguments: tuple[str, ...] = ()
-) -> AsyncGenerator[Server]:
+async def engine_alone(engine: Path, model: Path, *, alias: str) -> AsyncGenerator[Server]:
     """An engine started by hand, from its start to its readiness and end."""
     port = free_port()
-    command = [
-        *(str(engine), "-m", str(model), "--alias", alias, "--host", "127.0.0.1"),
-        *("--port", str(port), "-c", "16384", "-np", "4", *arguments),
-    ]
-    environment = {key: value for key, value in os.environ.items() if "LLAMA" not in key}
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        env=environment,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
+    command = [str(engine), *engine_flags(model, alias=alias, port=port)]
+    async with program(command, port) as server:
+        yield server
+
+
+@asynccontextmanager
+async def program(command: list[str], port: int) -> AsyncGenerator[Server]:
+    """Any program that will answer `/health` on `port`."""
+    process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.DEVNULL)
     try:
         async with asyncio.timeout(_READY_SECONDS):
             while not await _is_healthy(port):  # noqa: ASYNC110 -- only asking tells
                 await asyncio.sleep(0.002)
-        yield Server(port=port, process=psutil.Process(process.pid))
+        yield Server(port=port, process=_busiest(process.pid))
     finally:
         if process.returncode is None:
             process.terminate()
         await process.wait()
+
+
+def _busiest(pid: int) -> psutil.Process:
+    """A process, or its child: nginx works in a child of the process that was started."""
+    process = psutil.Process(pid)
+    return next(iter(process.children()), process)
 
 
 async def _is_healthy(port: int) -> bool:
