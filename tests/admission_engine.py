@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from gglib_core.admission import Action, Grant, Launch, Reject, Stop
-from tests.admission import Owner, Request
+from tests.admission import Owner
+from tests.admission_values import Request
 
 
 @dataclass(frozen=True)

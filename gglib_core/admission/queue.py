@@ -128,7 +128,7 @@ class AdmissionQueue:
             self._turns.note_return(model.id, resident, now)
         if resident is not None and self._may_enter(resident, context, now):
             return ticket, [self._scheduler.grant(ticket, resident)]
-        if error := self._refusal(ticket, resident, now):
+        if error := self._refusal(ticket, now):
             return ticket, [self._scheduler.reject(ticket, error)]
         return ticket, self._scheduler.wait(ticket, resident, now)
 
@@ -164,7 +164,7 @@ class AdmissionQueue:
         self._scheduler.change(resident, ResidentState.READY, now)
         resident.idle_since = now
         self._scheduler.estimate.loaded(resident, now)
-        self._turns.begin(resident)
+        self._turns.begin()
         return self._scheduler.settle(now)
 
     def failed(self, resident: Resident, error: LaunchFailed, now: float) -> list[Action]:
@@ -270,9 +270,8 @@ class AdmissionQueue:
             and not self._places.is_held_back(resident, now)
         )
 
-    def _refusal(self, ticket: Ticket, resident: Resident | None, now: float) -> GglibError | None:
-        failure = self._failures.current(ticket.model.id, now)
-        if failure is not None and resident is None:
+    def _refusal(self, ticket: Ticket, now: float) -> GglibError | None:
+        if failure := self._failures.current(ticket.model.id, now):
             return failure
         limit = self._scheduler.policy.queue_limit
         if self._waiting.count >= limit:

@@ -24,10 +24,8 @@ class Turns:
 
     # Memory
 
-    def begin(self, resident: Resident) -> None:
-        """The resident has become ready."""
-        self._floors.pop(resident.model.id, None)
-        # Who returns after another model's turn has begun has not come back at once.
+    def begin(self) -> None:
+        """A model has become ready: who returns to another after that did not come at once."""
         self._left.clear()
 
     def end(self, resident: Resident, number: int) -> None:
@@ -40,8 +38,7 @@ class Turns:
 
     def leave(self, resident: Resident) -> None:
         """The resident's process is gone."""
-        if not resident.leases:
-            self._left[resident.model.id] = resident.idle_since
+        self._left[resident.model.id] = resident.idle_since
 
     def note_return(self, model_id: int, resident: Resident | None, now: float) -> None:
         """A request has come for a model that nobody used."""

@@ -24,6 +24,7 @@ class WaitingLine:
 
     def __init__(self, model: Model) -> None:
         self.model = model
+        """As the first of them knew it, or the catalog said later."""
         # A plain dict would look for its first entry behind all those that were taken before.
         self.fitting: OrderedDict[int, Ticket] = OrderedDict()
         self.exceeding: OrderedDict[int, Ticket] = OrderedDict()
@@ -94,7 +95,6 @@ class WaitingRoom:
         line = self._lines.get(ticket.model.id)
         if line is None:
             line = self._lines[ticket.model.id] = WaitingLine(ticket.model)
-        line.model = ticket.model
         fits = resident is not None and ticket.context <= resident.context
         part = line.fitting if fits else line.exceeding
         part[ticket.number] = ticket

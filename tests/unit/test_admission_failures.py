@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from gglib_core.errors import LaunchFailed
-from tests.admission import READY, STARTING, Owner, a_model, an_owner
+from tests.admission import READY, STARTING, Owner, an_owner
+from tests.admission_values import a_model
 
 
 def retry_after(owner: Owner, model: str) -> float | None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gglib_core.admission import StopReason
-from gglib_core.errors import EveryModelPinned, ModelNotLoaded
-from tests.admission import READY, STARTING, STOPPING, a_model, an_owner
+from tests.admission import READY, STARTING, STOPPING, an_owner
+from tests.admission_values import a_model
 
 
 def test_the_first_request_launches_its_model_and_is_granted_when_that_is_ready() -> None:
@@ -127,6 +127,43 @@ def test_a_model_that_becomes_idle_is_taken_although_another_was_to_go() -> None
     assert owner.stopped == [("b", StopReason.SWAP)]
 
 
+def test_an_idle_model_goes_although_another_still_loads_for_somebody() -> None:
+    owner = an_owner(max_resident=2)
+    owner.serve("a")
+    owner.ask("b")
+    owner.ask("c")
+    assert owner.stopped == [("a", StopReason.SWAP)]
+
+
+def test_one_place_that_is_about_to_be_free_is_not_counted_for_two() -> None:
+    owner = an_owner(max_resident=2)
+    owner.serve("a")
+    owner.serve("b")
+    owner.unload("a")
+    owner.ask("a")
+    owner.ask("c")
+    assert owner.stopped == [("a", StopReason.UNLOAD), ("b", StopReason.SWAP)]
+
+
+def test_nobody_overtakes_in_the_line_of_a_model_when_a_tick_is_late() -> None:
+    """The first waits for a rival who finds another place; so far nobody has noticed."""
+    owner = an_owner(max_resident=2, linger_seconds=0.025, quantum_seconds=10.0)
+    owner.ask("a")
+    owner.load("a")
+    owner.pass_time(11.0)
+    owner.serve("b")
+    owner.serve("b")
+    owner.ask("c")
+    first = owner.ask("a")
+    assert first.is_waiting
+    owner.now += 1.0
+    second = owner.ask("a")
+    assert second.is_waiting
+    owner.tick()
+    assert first.is_leasing
+    assert second.is_leasing
+
+
 def test_two_who_wait_for_one_place_are_both_served() -> None:
     owner = an_owner()
     owner.serve("a")
@@ -157,6 +194,19 @@ def test_max_concurrent_is_never_exceeded_and_serves_in_order() -> None:
     assert [each.is_leasing for each in requests] == [True, False, True, False]
 
 
+def test_one_by_one_they_are_served_in_order_whatever_context_they_need() -> None:
+    owner = an_owner(a_model("a", max_concurrent=1), quantum_seconds=10.0)
+    running = owner.ask("a", 4096)
+    owner.load("a")
+    large, small = owner.ask("a", 8192), owner.ask("a", 4096)
+    owner.pass_time(10.0)
+    owner.finish(running)
+    owner.end("a")
+    owner.load("a")
+    assert large.is_leasing
+    assert small.is_waiting
+
+
 def test_raising_max_concurrent_lets_those_in_who_wait() -> None:
     owner = an_owner(a_model("a", max_concurrent=1))
     requests = [owner.ask("a") for _ in range(3)]
@@ -176,122 +226,3 @@ def test_lowering_max_concurrent_below_what_runs_lets_nobody_in() -> None:
     assert late.is_waiting
     owner.finish(requests[2])
     assert late.is_leasing
-
-
-# Pinned models
-
-
-def test_a_pinned_model_goes_for_no_rival_and_the_rival_is_told_at_once() -> None:
-    owner = an_owner(a_model("a", is_pinned=True), "b")
-    owner.serve("a")
-    assert isinstance(owner.ask("b").error, EveryModelPinned)
-    assert owner.stopped == []
-
-
-def test_a_pinned_model_that_still_loads_is_in_nobodys_way_either() -> None:
-    owner = an_owner(a_model("a", is_pinned=True), "b")
-    owner.leave(owner.ask("a"))
-    assert isinstance(owner.ask("b").error, EveryModelPinned)
-
-
-def test_beside_a_pinned_model_the_others_share_what_is_left() -> None:
-    owner = an_owner(a_model("a", is_pinned=True), "b", "c", max_resident=2)
-    owner.serve("a")
-    owner.serve("b")
-    owner.ask("c")
-    assert owner.stopped == [("b", StopReason.SWAP)]
-
-
-def test_who_waits_when_the_last_place_becomes_a_pinned_ones_is_told() -> None:
-    owner = an_owner("a", a_model("b", is_pinned=True), "c")
-    owner.serve("a")
-    owner.ask("b")
-    c = owner.ask("c")
-    assert c.is_waiting
-    owner.end("a")
-    assert isinstance(c.error, EveryModelPinned)
-
-
-def test_pinning_a_model_saves_it_from_a_rival_that_waits_for_it() -> None:
-    owner = an_owner()
-    running = owner.ask("a")
-    owner.load("a")
-    rival = owner.ask("b")
-    owner.change("a", is_pinned=True)
-    assert isinstance(rival.error, EveryModelPinned)
-    owner.finish(running)
-    assert owner.state("a") is READY
-
-
-def test_a_pin_set_while_the_model_waits_counts_from_its_launch() -> None:
-    owner = an_owner()
-    owner.serve("b")
-    owner.ask("a")
-    owner.change("a", is_pinned=True)
-    owner.end("b")
-    assert isinstance(owner.ask("b").error, EveryModelPinned)
-
-
-def test_a_pinned_model_is_relaunched_for_a_larger_context_of_its_own() -> None:
-    owner = an_owner(a_model("a", is_pinned=True))
-    owner.serve("a")
-    owner.ask("a", 8192)
-    assert owner.stopped == [("a", StopReason.RELAUNCH)]
-
-
-# Visits: requests that may not load
-
-
-def test_a_visit_never_loads_a_model() -> None:
-    owner = an_owner()
-    assert isinstance(owner.ask("a", may_load=False).error, ModelNotLoaded)
-    owner.ask("a")
-    assert isinstance(owner.ask("a", may_load=False).error, ModelNotLoaded)
-    assert owner.launched == ["a"]
-
-
-def test_a_visit_is_let_in_past_max_concurrent_and_any_context() -> None:
-    owner = an_owner(a_model("a", max_concurrent=1))
-    owner.ask("a")
-    owner.load("a")
-    assert owner.ask("a", 1 << 20, may_load=False).is_leasing
-
-
-def test_a_visited_model_is_not_stopped() -> None:
-    owner = an_owner()
-    owner.serve("a")
-    visit = owner.ask("a", may_load=False)
-    owner.ask("b")
-    owner.pass_time(60.0)
-    assert owner.stopped == []
-    owner.finish(visit)
-    assert owner.stopped == [("a", StopReason.SWAP)]
-
-
-def test_visits_do_not_hold_a_model_against_a_rival_after_its_turn() -> None:
-    owner = an_owner()
-    owner.serve("a")
-    visit = owner.ask("a", may_load=False)
-    owner.ask("b")
-    owner.pass_time(60.0)
-    assert isinstance(owner.ask("a", may_load=False).error, ModelNotLoaded)
-    assert visit.is_leasing
-
-
-def test_visits_do_not_keep_a_model_from_idling() -> None:
-    """A page that polls a model would otherwise keep it in memory for ever."""
-    owner = an_owner(idle_seconds=60.0)
-    owner.serve("a")
-    for _ in range(6):
-        owner.finish(owner.ask("a", may_load=False))
-        owner.pass_time(10.0)
-    assert owner.stopped == [("a", StopReason.IDLE)]
-
-
-def test_a_visit_during_which_the_idle_time_ended_is_the_last_one() -> None:
-    owner = an_owner(idle_seconds=60.0)
-    owner.serve("a")
-    visit = owner.ask("a", may_load=False)
-    owner.pass_time(100.0)
-    owner.finish(visit)
-    assert owner.stopped == [("a", StopReason.IDLE)]

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gglib_core.admission import StopReason
-from tests.admission import a_model, an_owner
+from tests.admission import an_owner
 from tests.admission_engine import Ask, Client, Simulation
+from tests.admission_values import a_model
 
 
 def once(model: str, seconds: float) -> Client:

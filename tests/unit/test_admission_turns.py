@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from gglib_core.admission import StopReason
-from tests.admission import READY, STARTING, Owner, a_model, an_owner
+from tests.admission import READY, STARTING, Owner, an_owner
+from tests.admission_values import a_model
 
 SWAP, ABORT, RELAUNCH = StopReason.SWAP, StopReason.ABORT, StopReason.RELAUNCH
 
@@ -263,6 +264,13 @@ def test_a_load_whose_context_nobody_wants_any_more_is_begun_again_with_the_larg
     small = owner.ask("a", 4096)
     owner.ask("a", 8192)
     owner.leave(small)
+    assert owner.stopped == [("a", ABORT)]
+
+
+def test_an_unwanted_load_is_begun_again_for_a_larger_context() -> None:
+    owner = an_owner()
+    owner.leave(owner.ask("a", 4096))
+    owner.ask("a", 8192)
     assert owner.stopped == [("a", ABORT)]
 
 
