@@ -1,0 +1,52 @@
+"""Where events end, and comments that cannot be taken for anything else."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gglib_proxy.event_stream import EventBorder, comment
+
+BORDERS = (b"\n\n", b"\r\n\r\n", b"\r\r")
+
+
+def is_border(*pieces: bytes) -> bool:
+    border = EventBorder()
+    for piece in pieces:
+        border.feed(piece)
+    return border.is_reached
+
+
+def test_a_stream_begins_at_a_border() -> None:
+    assert is_border()
+
+
+@pytest.mark.parametrize("end", BORDERS)
+def test_an_empty_line_is_a_border_in_whatever_pieces_it_comes(end: bytes) -> None:
+    assert is_border(b"data: x" + end)
+    assert is_border(b"data: x", end)
+    assert is_border(b"data: x", *(end[at : at + 1] for at in range(len(end))))
+
+
+@pytest.mark.parametrize(
+    "end",
+    [b"data: x", b"data: x\n", b"data: x\r\n", b"data: x\n\ndata", b"data: x\r\n\r", b"\n\n:"],
+)
+def test_anything_else_is_inside_an_event(end: bytes) -> None:
+    assert not is_border(end)
+    assert not is_border(end[:-1], end[-1:])
+
+
+@given(st.lists(st.binary(max_size=6), max_size=6))
+def test_the_pieces_do_not_matter(pieces: list[bytes]) -> None:
+    assert is_border(*pieces) == (b"\n\n" + b"".join(pieces)).endswith(BORDERS)
+
+
+@given(st.text())
+def test_a_comment_is_one_line_and_ends_at_a_border(text: str) -> None:
+    data = comment(text)
+    assert data.startswith(b": ")
+    assert data.endswith(b"\n\n")
+    assert data[:-2].count(b"\n") == data.count(b"\r") == 0
+    assert is_border(data)
