@@ -81,7 +81,7 @@ def has_nginx() -> bool:
 
 
 def proxy_command(port: int, upstream: int) -> list[str]:
-    """The command that runs nginx as a relay: one worker, keep-alive in both directions."""
+    """The command that runs nginx as a relay: one worker, keep-alive both ways."""
     return nginx_command(_PROXY.format(port=port, upstream=upstream))
 
 
