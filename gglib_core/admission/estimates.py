@@ -24,10 +24,6 @@ class WaitEstimate:
     def loaded(self, resident: Resident, now: float) -> None:
         self._load_seconds[resident.model.id] = now - resident.launched
 
-    def forget_others(self, model_ids: set[int]) -> None:
-        for model_id in self._load_seconds.keys() - model_ids:
-            del self._load_seconds[model_id]
-
     def seconds(self, model_id: int, now: float) -> float:
         """Until a request for the model is served: never less than a second, and finite."""
         resident = self._places.residents.get(model_id)

@@ -190,7 +190,7 @@ class AdmissionQueue:
             return []
         if error is not None and resident.state is ResidentState.READY:
             self._failures.remember_crash(resident, error, now)
-        elif error is None and resident.served:
+        elif resident.served:
             self._failures.forget(resident.model.id)
         if self._turns.must_yield(resident, now):
             self._turns.end(resident, self._scheduler.next_number())
@@ -220,8 +220,6 @@ class AdmissionQueue:
         for model_id in (self._residents.keys() | self._waiting.model_ids) - known.keys():
             actions += self._withdraw(model_id)
         self._failures.forget_changed(known)
-        self._turns.forget_others(set(known))
-        self._scheduler.estimate.forget_others(set(known))
         return actions + self._scheduler.settle(now)
 
     def forget_failure(self, model_id: int) -> None:

@@ -45,11 +45,6 @@ class Turns:
         left = self._left.get(model_id, -math.inf) if resident is None else resident.idle_since
         self.gaps[model_id] = now - left
 
-    def forget_others(self, model_ids: set[int]) -> None:
-        for memory in (self._floors, self._left, self.gaps):
-            for model_id in memory.keys() - model_ids:
-                del memory[model_id]
-
     # Questions
 
     def order(self, line: WaitingLine, resident: Resident | None) -> int:

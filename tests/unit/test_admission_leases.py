@@ -127,6 +127,31 @@ def test_a_model_that_becomes_idle_is_taken_although_another_was_to_go() -> None
     assert owner.stopped == [("b", StopReason.SWAP)]
 
 
+def test_after_its_quantum_an_idle_model_goes_at_once_and_before_a_busy_one() -> None:
+    owner = an_owner(max_resident=2, linger_seconds=0.025, quantum_seconds=10.0)
+    owner.ask("a")
+    owner.load("a")
+    owner.pass_time(1.0)
+    owner.serve("b")
+    owner.pass_time(60.0)
+    owner.serve("b")
+    owner.serve("b")
+    owner.ask("c")
+    assert owner.stopped == [("b", StopReason.SWAP)]
+
+
+def test_a_model_that_becomes_ready_for_somebody_is_not_taken_for_an_idle_one() -> None:
+    owner = an_owner(max_resident=2, quantum_seconds=10.0)
+    owner.ask("a")
+    owner.load("a")
+    owner.pass_time(60.0)
+    owner.ask("b")
+    owner.ask("c")
+    held_back = owner.ask("a")
+    owner.load("b")
+    assert held_back.is_waiting
+
+
 def test_an_idle_model_goes_although_another_still_loads_for_somebody() -> None:
     owner = an_owner(max_resident=2)
     owner.serve("a")

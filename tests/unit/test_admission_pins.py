@@ -29,6 +29,16 @@ def test_beside_a_pinned_model_the_others_share_what_is_left() -> None:
     assert owner.stopped == [("b", StopReason.SWAP)]
 
 
+def test_a_pinned_model_that_is_being_unloaded_leaves_its_place_to_a_rival() -> None:
+    owner = an_owner(a_model("a", is_pinned=True), "b")
+    owner.serve("a")
+    owner.unload("a")
+    rival = owner.ask("b")
+    owner.end("a")
+    owner.load("b")
+    assert rival.is_leasing
+
+
 def test_who_waits_when_the_last_place_becomes_a_pinned_ones_is_told() -> None:
     owner = an_owner("a", a_model("b", is_pinned=True), "c")
     owner.serve("a")

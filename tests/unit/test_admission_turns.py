@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from gglib_core.admission import StopReason
 from tests.admission import READY, STARTING, Owner, an_owner
 from tests.admission_values import a_model
@@ -148,12 +150,18 @@ def test_after_the_quantum_no_model_is_given_that_moment() -> None:
     assert owner.stopped == [("a", SWAP)]
 
 
-def test_a_client_that_comes_back_while_its_model_stops_is_known_the_next_time() -> None:
+@pytest.mark.parametrize("has_ended", [False, True])
+def test_a_client_that_comes_back_before_the_rival_is_ready_is_known_the_next_time(
+    has_ended: bool,
+) -> None:
     owner = an_owner(linger_seconds=0.025)
     owner.serve("a")
     owner.ask("b")
+    if has_ended:
+        owner.end("a")
     back = owner.ask("a")
-    owner.end("a")
+    if not has_ended:
+        owner.end("a")
     owner.load("b")
     owner.finish_all()
     owner.end("b")

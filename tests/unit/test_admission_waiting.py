@@ -199,6 +199,15 @@ def test_the_expected_wait_for_a_load_shrinks_while_it_goes_on() -> None:
     assert owner.queue.expected_wait(model_id, owner.now) == 3.0
 
 
+def test_the_expected_wait_behind_a_load_shrinks_while_that_goes_on() -> None:
+    owner = an_owner()
+    model_id = owner.models["b"].id
+    owner.ask("a")
+    before = owner.queue.expected_wait(model_id, owner.now)
+    owner.pass_time(5.0)
+    assert owner.queue.expected_wait(model_id, owner.now) == before - 5.0
+
+
 def test_its_repr_shows_state_and_counts() -> None:
     owner = an_owner()
     owner.ask("a")
