@@ -51,11 +51,8 @@ class PeerGone(Exception):
 class Peer:
     """One connection, from the upstream's side."""
 
-    def __init__(
-        self, number: int, upstream: FakeUpstream, streams: tuple[Any, Any], port: int
-    ) -> None:
+    def __init__(self, number: int, upstream: FakeUpstream, streams: tuple[Any, Any]) -> None:
         self.number = number
-        self.port = port
         self._upstream = upstream
         self._reader: asyncio.StreamReader = streams[0]
         self._writer: asyncio.StreamWriter = streams[1]
@@ -166,9 +163,8 @@ class FakeUpstream:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
     ) -> None:
-        port = (writer.get_extra_info("peername") or ("", 0))[1]
         try:
-            await script(Peer(number, self, (reader, writer), port))
+            await script(Peer(number, self, (reader, writer)))
         except PeerGone:
             pass
         finally:
@@ -191,10 +187,32 @@ class FakeUpstream:
 @asynccontextmanager
 async def open_upstream(*scripts: Script) -> AsyncIterator[FakeUpstream]:
     """Serve the scripts on a port of this machine; what a script raised is raised at the end."""
-    upstream = FakeUpstream(scripts or (answering(),))
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
-    upstream.port = listener.getsockname()[1]
-    server = await asyncio.start_server(upstream.serve, sock=listener, limit=1 << 20)
+    async with _serving(listener, scripts) as upstream:
+        yield upstream
+
+
+@asynccontextmanager
+async def open_unix_upstream(
+    path: str, *scripts: Script
+) -> AsyncIterator[tuple[FakeUpstream, str]]:
+    """The same on a unix socket."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    async with _serving(listener, scripts) as upstream:
+        yield upstream, path
+
+
+@asynccontextmanager
+async def _serving(
+    listener: socket.socket, scripts: tuple[Script, ...]
+) -> AsyncIterator[FakeUpstream]:
+    upstream = FakeUpstream(scripts or (answering(),))
+    if listener.family == socket.AF_UNIX:
+        server = await asyncio.start_unix_server(upstream.serve, sock=listener, limit=1 << 20)
+    else:
+        upstream.port = listener.getsockname()[1]
+        server = await asyncio.start_server(upstream.serve, sock=listener, limit=1 << 20)
     try:
         yield upstream
     finally:
