@@ -151,6 +151,11 @@ class AdmissionDesk:
         """The resident did not become ready, and its process is gone."""
         self._apply(self._queue.failed(resident, error, self._loop.time()))
 
+    def died(self, resident: Resident, error: LaunchFailed) -> None:
+        """The ready resident's process has ended of itself; `exited` follows."""
+        self._running.pop(resident, None)
+        self._apply(self._queue.died(resident, error, self._loop.time()))
+
     def exited(self, resident: Resident, error: LaunchFailed | None = None) -> None:
         """The resident's process is gone: as ordered, or (with `error`) of itself."""
         self._running.pop(resident, None)

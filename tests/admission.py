@@ -120,6 +120,14 @@ class Owner:
         error = LaunchFailed(model, LaunchFailure.CRASHED, "it fell over")
         self._after(self.queue.exited(process.resident, self.now, error))
 
+    def die(self, model: str) -> None:
+        """The process ends by itself after it was ready; it has yet to be cleared up."""
+        process = self.process(model)
+        assert process is not None
+        process.has_died = True
+        error = LaunchFailed(model, LaunchFailure.CRASHED, "it fell over")
+        self._after(self.queue.died(process.resident, error, self.now))
+
     def end(self, model: str) -> None:
         """The process has ended as it was told to."""
         process = self._gone(model)
@@ -290,7 +298,8 @@ class Owner:
         for process in self.processes:
             resident = process.resident
             assert resident.leases == self._leases_of(resident), "a lease has leaked"
-            assert process.is_told_to_stop == (resident.state is STOPPING)
+            is_ending = process.is_told_to_stop or process.has_died
+            assert is_ending == (resident.state is STOPPING)
         self._check_somebody_will_wake_it()
 
     def _check_somebody_will_wake_it(self) -> None:

@@ -51,4 +51,5 @@ class Process:
 
     resident: Resident
     is_told_to_stop: bool = False
+    has_died: bool = False
     has_served: bool = False

@@ -234,8 +234,19 @@ def end_group(leader: int) -> None:
 
 
 def children() -> list[psutil.Process]:
-    """The processes that this one started, directly or not, and that still run."""
-    return psutil.Process().children(recursive=True)
+    """The processes that this one started, directly or not, and that still run.
+
+    Without the database server that lives as long as the tests.
+    """
+    found = psutil.Process().children(recursive=True)
+    return [child for child in found if not _is_database(child)]
+
+
+def _is_database(process: psutil.Process) -> bool:
+    try:
+        return process.name() == "postgres"
+    except psutil.NoSuchProcess:
+        return False
 
 
 async def no_children_left(before: Iterable[psutil.Process] = ()) -> None:

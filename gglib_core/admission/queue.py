@@ -180,6 +180,17 @@ class AdmissionQueue:
             *self._scheduler.settle(now),
         ]
 
+    def died(self, resident: Resident, error: LaunchFailed, now: float) -> list[Action]:
+        """The ready resident's process has ended of itself; `exited` follows when it is cleared up.
+
+        Nobody is sent there any more.
+        """
+        if resident.state is not ResidentState.READY or not self._places.holds(resident):
+            return []
+        self._failures.remember_crash(resident, error, now)
+        self._scheduler.change(resident, ResidentState.STOPPING, now)
+        return self._scheduler.settle(now)
+
     def exited(
         self, resident: Resident, now: float, error: LaunchFailed | None = None
     ) -> list[Action]:
@@ -190,7 +201,7 @@ class AdmissionQueue:
             return []
         if error is not None and resident.state is ResidentState.READY:
             self._failures.remember_crash(resident, error, now)
-        elif resident.served:
+        elif error is None and resident.served:
             self._failures.forget(resident.model.id)
         if self._turns.must_yield(resident, now):
             self._turns.end(resident, self._scheduler.next_number())

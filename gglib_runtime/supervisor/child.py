@@ -49,6 +49,7 @@ class Child:
         self._splitter = LineSplitter()
         self._loop = asyncio.get_running_loop()
         self._exit: asyncio.Future[int] = self._loop.create_future()
+        self._exit_callbacks: list[Callable[[], None]] = []
         self._pidfd: int | None = None
 
     def __repr__(self) -> str:
@@ -81,8 +82,8 @@ class Child:
         return self._exit.done()
 
     def on_exit(self, callback: Callable[[], None]) -> None:
-        """Call `callback` on the loop once the process has ended."""
-        self._exit.add_done_callback(lambda _: callback())
+        """Call `callback` when the process has ended, in the same turn that makes it known."""
+        self._exit_callbacks.append(callback)
 
     async def stop(self, grace_seconds: float) -> None:
         """TERM the group, and KILL it if the process still runs after the grace.
@@ -149,6 +150,8 @@ class Child:
         code = self._process.wait()
         self._detach()
         self._exit.set_result(code)
+        for callback in self._exit_callbacks:
+            callback()
 
     def _detach(self) -> None:
         """Read what is left without waiting for those who may hold the pipe; let go of it all."""

@@ -164,7 +164,9 @@ class Supervisor:
             if engine is None or residency.is_stop_asked:
                 return None
             residency.engine = engine
-            engine.child.on_exit(residency.news.set)
+            engine.child.on_exit(lambda: self._process_ended(residency, engine))
+            if not engine.is_live:
+                return exit_error(residency.launch, engine.child)
             self._became_ready(residency, engine)
             await residency.news.wait()
             self._announce(engine.target)
@@ -175,6 +177,12 @@ class Supervisor:
             grace_seconds = 0.0 if self._is_hurried else self._settings.stop_grace_seconds
             await engine.child.stop(grace_seconds)
             return None
+
+    def _process_ended(self, residency: Residency, engine: Engine) -> None:
+        """From this very moment nobody is sent there; the rest follows in the residency's task."""
+        residency.news.set()
+        if not residency.is_stop_asked:
+            self._desk.died(residency.resident, exit_error(residency.launch, engine.child))
 
     async def _load_unless_stopped(
         self, residency: Residency, stack: AsyncExitStack
