@@ -115,21 +115,23 @@ class Owner:
         self._after(self.queue.failed(process.resident, error, self.now))
 
     def crash(self, model: str) -> None:
-        """The process ends by itself after it was ready."""
+        """The process ends by itself after it was ready, or has been cleared up since."""
         process = self._gone(model)
         error = LaunchFailed(model, LaunchFailure.CRASHED, "it fell over")
         self._after(self.queue.exited(process.resident, self.now, error))
 
     def die(self, model: str) -> None:
         """The process ends by itself after it was ready; it has yet to be cleared up."""
-        process = self.process(model)
-        assert process is not None
+        process = self._running(model)
         process.has_died = True
         error = LaunchFailed(model, LaunchFailure.CRASHED, "it fell over")
         self._after(self.queue.died(process.resident, error, self.now))
 
     def end(self, model: str) -> None:
-        """The process has ended as it was told to."""
+        """The process is gone, as it was told to or since it has died."""
+        if self._running(model).has_died:
+            self.crash(model)
+            return
         process = self._gone(model)
         assert process.is_told_to_stop
         self._after(self.queue.exited(process.resident, self.now))
@@ -192,7 +194,7 @@ class Owner:
 
     def _step_to_rest(self) -> bool:
         for process in list(self.processes):
-            if process.is_told_to_stop:
+            if process.resident.state is STOPPING:
                 self.end(process.resident.model.name)
                 return True
             if process.resident.state is STARTING:
@@ -224,6 +226,7 @@ class Owner:
         assert process.resident is resident
         assert resident.state is READY
         assert not process.is_told_to_stop, "nothing is sent into a stopping process"
+        assert not process.has_died
         assert not resident.is_unloading
         assert request.is_visit or request.context <= resident.context
         limit = resident.model.max_concurrent
@@ -270,6 +273,7 @@ class Owner:
         process = self._running(name)
         assert process.resident is resident
         assert not process.is_told_to_stop, "a process is stopped once"
+        assert not process.has_died, "what is dead is not stopped"
         assert not self._leases_of(resident), f"{name} is leased"
         if not resident.is_unloading:
             wanted = [
@@ -338,3 +342,11 @@ def an_owner(*models: Model | str, max_resident: int = 1, **policy: float) -> Ow
         a_model(each) if isinstance(each, str) else each for each in models or ("a", "b", "c")
     ]
     return Owner(limits, AdmissionQueue(limits), {each.name: each for each in entries})
+
+
+def busy(model: str, **policy: float) -> Owner:
+    """An owner whose only running model has an answer under way."""
+    owner = an_owner(**policy)
+    owner.ask(model)
+    owner.load(model)
+    return owner

@@ -175,10 +175,8 @@ class AdmissionQueue:
         if resident.state is ResidentState.STOPPING:
             return self._scheduler.settle(now)
         remembered = self._failures.remember_load(resident, error, now)
-        return [
-            *self._scheduler.reject_all(resident.model.id, remembered),
-            *self._scheduler.settle(now),
-        ]
+        actions = self._scheduler.reject_all(resident.model.id, remembered)
+        return actions + self._scheduler.settle(now)
 
     def died(self, resident: Resident, error: LaunchFailed, now: float) -> list[Action]:
         """The ready resident's process has ended of itself; `exited` follows when it is cleared up.
@@ -187,8 +185,7 @@ class AdmissionQueue:
         """
         if resident.state is not ResidentState.READY or not self._places.holds(resident):
             return []
-        self._failures.remember_crash(resident, error, now)
-        self._scheduler.change(resident, ResidentState.STOPPING, now)
+        self._note_death(resident, error, now)
         return self._scheduler.settle(now)
 
     def exited(
@@ -199,12 +196,10 @@ class AdmissionQueue:
             return self.failed(resident, error, now)
         if not self._places.holds(resident):
             return []
-        if error is not None and resident.state is ResidentState.READY:
-            self._failures.remember_crash(resident, error, now)
-        elif error is None and resident.served:
+        if error is not None:
+            self._note_death(resident, error, now)
+        elif resident.served:
             self._failures.forget(resident.model.id)
-        if self._turns.must_yield(resident, now):
-            self._turns.end(resident, self._scheduler.next_number())
         self._places.drop(resident)
         return self._scheduler.settle(now)
 
@@ -249,7 +244,7 @@ class AdmissionQueue:
             actions += self._scheduler.reject_all(model_id, ShuttingDown())
         return actions + self._scheduler.settle(now)
 
-    # Rules of entry
+    # Rules of entry, and of leaving
 
     def _visit(self, ticket: Ticket, resident: Resident | None, now: float) -> Action:
         if (
@@ -286,6 +281,14 @@ class AdmissionQueue:
         if self._waiting.count >= limit:
             return QueueFull(limit, self.expected_wait(ticket.model.id, now))
         return None
+
+    def _note_death(self, resident: Resident, error: LaunchFailed, now: float) -> None:
+        if resident.state is not ResidentState.READY:
+            return
+        self._failures.remember_crash(resident, error, now)
+        if self._turns.is_over(resident, now):
+            self._turns.end(resident, self._scheduler.next_number())
+        self._scheduler.change(resident, ResidentState.STOPPING, now)
 
     def _withdraw(self, model_id: int) -> list[Action]:
         resident = self._residents.get(model_id)

@@ -120,8 +120,6 @@ class Scheduler:
         """End those that wait for a model that cannot be launched, before they cost a rival."""
         actions: list[Action] = []
         for line in self.waiting.lines:
-            if line.model.id in self.places.residents:
-                continue
             if error := self._hopeless(line, now):
                 actions += self.reject_all(line.model.id, error)
         return actions
@@ -129,7 +127,7 @@ class Scheduler:
     def _hopeless(self, line: WaitingLine, now: float) -> GglibError | None:
         if failure := self.failures.current(line.model.id, now):
             return failure
-        if not self.places.are_all_pinned:
+        if line.model.id in self.places.residents or not self.places.are_all_pinned:
             return None
         pinned = [each.model.name for each in self.places.residents.values()]
         return EveryModelPinned(line.model.name, pinned)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.admission import READY, STARTING, Owner, an_owner
+from tests.admission import READY, STARTING, STOPPING, Owner, an_owner
 
 Event = tuple[str, object]
 Beginning = Callable[[Owner], None]
@@ -81,12 +81,12 @@ def possible_events(owner: Owner) -> Iterator[Event]:
             yield "finish", owner.requests.index(request)
     for process in owner.processes:
         model = process.resident.model.name
-        if process.is_told_to_stop:
+        if process.resident.state is STOPPING:
             yield from [("end", model), ("load", model)]
         elif process.resident.state is STARTING:
             yield from [("load", model), ("fail", model), ("unload", model)]
         elif process.resident.state is READY:
-            yield from [("crash", model), ("unload", model)]
+            yield from [("die", model), ("unload", model)]
     if owner.queue.deadline < float("inf"):
         yield "pass_to_deadline", None
 

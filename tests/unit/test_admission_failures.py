@@ -140,6 +140,41 @@ def test_a_process_that_ends_by_itself_while_loading_has_failed() -> None:
     assert retry_after(owner, "a") == 5.0
 
 
+def test_nobody_is_sent_to_a_process_that_has_died() -> None:
+    owner = an_owner()
+    owner.serve("a")
+    owner.die("a")
+    assert owner.ask("a").is_waiting
+    assert owner.launched == ["a"]  # its place is not free before it is cleared up
+    owner.crash("a")
+    assert owner.launched == ["a", "a"]
+
+
+def test_a_crash_counts_once_although_it_is_told_in_two_steps() -> None:
+    owner = an_owner()
+    owner.serve("a")
+    owner.die("a")
+    owner.crash("a")
+    assert owner.ask("a").is_waiting
+    (failure,) = owner.queue.failures.values()
+    assert failure.count == 1
+
+
+def test_who_waits_for_a_process_that_died_too_often_is_told_before_it_is_cleared_up() -> None:
+    """And costs nobody a place meanwhile: the one that becomes free is a rival's."""
+    owner = an_owner(a_model("a", max_concurrent=1), "b", "c", max_resident=2)
+    owner.serve("a")
+    owner.crash("a")
+    owner.ask("a")
+    owner.load("a")
+    queued = owner.ask("a")
+    owner.serve("b")
+    owner.die("a")
+    assert isinstance(queued.error, LaunchFailed)
+    owner.ask("c")
+    assert owner.stopped == []
+
+
 def test_leases_on_a_crashed_process_are_released_without_touching_the_next() -> None:
     owner = an_owner()
     before = owner.ask("a")

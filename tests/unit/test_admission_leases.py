@@ -251,23 +251,3 @@ def test_lowering_max_concurrent_below_what_runs_lets_nobody_in() -> None:
     assert late.is_waiting
     owner.finish(requests[2])
     assert late.is_leasing
-
-
-def test_nobody_is_sent_to_a_process_that_has_died() -> None:
-    owner = an_owner()
-    owner.serve("a")
-    owner.die("a")
-    assert owner.ask("a").is_waiting
-    assert owner.launched == ["a"]  # its place is not free before it is cleared up
-    owner.crash("a")
-    assert owner.launched == ["a", "a"]
-
-
-def test_a_crash_counts_once_although_it_is_told_in_two_steps() -> None:
-    owner = an_owner()
-    owner.serve("a")
-    owner.die("a")
-    owner.crash("a")
-    assert owner.ask("a").is_waiting
-    (failure,) = owner.queue.failures.values()
-    assert failure.count == 1

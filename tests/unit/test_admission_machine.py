@@ -79,6 +79,11 @@ class AdmissionMachine(RuleBasedStateMachine):
     def crash(self, data: st.DataObject) -> None:
         self.owner.crash(data.draw(st.sampled_from(self._in_state(READY))))
 
+    @precondition(lambda self: self._in_state(READY))
+    @rule(data=st.data())
+    def die(self, data: st.DataObject) -> None:
+        self.owner.die(data.draw(st.sampled_from(self._in_state(READY))))
+
     @precondition(lambda self: self._in_state(STOPPING))
     @rule(data=st.data())
     def end(self, data: st.DataObject) -> None:
