@@ -10,6 +10,7 @@ import math
 import socket
 import struct
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from gglib_core.errors import ShuttingDown
@@ -46,6 +47,7 @@ class ClientConnection(asyncio.Protocol):
         "_is_closing",
         "_is_deaf",
         "_is_head_timed",
+        "_on_lost",
         "_owes_continue",
         "_pending",
         "_plane",
@@ -58,9 +60,10 @@ class ClientConnection(asyncio.Protocol):
         "is_writing_paused",
     )
 
-    def __init__(self, plane: DataPlane) -> None:
+    def __init__(self, plane: DataPlane, on_lost: Callable[[], None] | None = None) -> None:
         limits = plane.limits
         self._plane = plane
+        self._on_lost = on_lost
         self._transport: asyncio.Transport | None = None
         self._reader = RequestReader(
             self,
@@ -128,6 +131,9 @@ class ClientConnection(asyncio.Protocol):
         self._reader.close()
         self._transport = None
         self._plane.connections.discard(self)
+        on_lost, self._on_lost = self._on_lost, None
+        if on_lost is not None:
+            on_lost()
 
     def pause_writing(self) -> None:
         self.is_writing_paused = True
@@ -293,8 +299,12 @@ class ClientConnection(asyncio.Protocol):
         assert self._transport is not None
         peer = self._transport.get_extra_info("peername")
         address = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) and len(peer) > 1 else "local"  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
-        host = request.header(b"host") or b"localhost"
-        return b"host: %b\r\nx-gglib-peer: %b\r\n" % (host, address.encode())
+        scheme = b"http" if self._transport.get_extra_info("ssl_object") is None else b"https"
+        return b"host: %b\r\nx-gglib-peer: %b\r\nx-gglib-scheme: %b\r\n" % (
+            request.header(b"host") or b"localhost",
+            address.encode(),
+            scheme,
+        )
 
     # Writing
 
@@ -394,7 +404,7 @@ class ClientConnection(asyncio.Protocol):
         if transport is None:
             return
         waiting = transport.get_write_buffer_size()
-        taken = self._written_bytes - waiting
+        taken = self._written_bytes + transport.get_extra_info("added_bytes", 0) - waiting
         if not waiting:
             self._stalled_since = math.inf
         elif self._stalled_since == math.inf or taken > self._taken_bytes:

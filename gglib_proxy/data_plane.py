@@ -19,6 +19,7 @@ from gglib_proxy.http1.requests import Request
 from gglib_proxy.limits import Limits
 from gglib_proxy.members import Members
 from gglib_proxy.routes import Plane, Route
+from gglib_proxy.tls import TlsConnection
 from gglib_proxy.upstream import Origin, UpstreamPool
 
 logger = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ class DataPlane:
     is_draining: bool = False
     buffered_bytes: int = 0
     connections: Members[ClientConnection] = field(default_factory=Members[ClientConnection])
+    handshakes: Members[TlsConnection] = field(default_factory=Members[TlsConnection])
     exchanges: Members[Exchange] = field(default_factory=Members[Exchange])
     """With engines."""
     control_exchanges: Members[Exchange] = field(default_factory=Members[Exchange])
@@ -131,14 +133,14 @@ class DataPlane:
             exchange.sweep(now)
         if is_full:
             self.pool.expire(now)
-            for connection in self.connections:
+            for connection in (*self.handshakes, *self.connections):
                 connection.sweep(now)
 
     def _shift(self, seconds: float) -> None:
         logger.warning("the process was suspended for %.0f s; all deadlines are moved", seconds)
         for exchange in self.exchanges:
             exchange.shift(seconds)
-        for connection in self.connections:
+        for connection in (*self.handshakes, *self.connections):
             connection.shift(seconds)
 
     # The end

@@ -15,6 +15,10 @@ class Limits:
     """One request's body."""
     max_buffered_bytes: int = 512 * 1024 * 1024
     """The bodies of all requests that wait or are being received."""
+    max_connections: int = 20_000
+    """Of clients, idle ones too; 0 is no limit."""
+    max_connections_per_peer: int = 0
+    """From one address, or one /64 network of IPv6; 0 is no limit."""
     max_concurrent_requests: int = 10_000
     max_pipelined_requests: int = 8
     """Requests of one connection that wait behind the one being answered."""

@@ -21,9 +21,9 @@ from typing import Any
 from gglib_core import __version__
 from gglib_core.errors import ShuttingDown
 from gglib_core.ports import ModelCatalog, ModelLogs, ModelRuntime
-from gglib_proxy.client import ClientConnection
 from gglib_proxy.control.context import ControlContext, ServerInfo
 from gglib_proxy.data_plane import DataPlane
+from gglib_proxy.frontend import TlsContext, open_frontend
 from gglib_proxy.health import HealthReport
 from gglib_proxy.limits import Limits
 from gglib_proxy.members import Members
@@ -32,10 +32,6 @@ from gglib_proxy.upstream import UpstreamPool
 
 logger = logging.getLogger(__name__)
 
-_BACKLOG = 2048
-_ACCEPTS_PER_TURN = 16
-"""libuv takes one connection for each listening handle and turn of the loop. With one handle, some
-of 256 clients that connected to a busy server waited 1.7 s, measured; so the socket has several."""
 _SWITCH_INTERVAL_SECONDS = 0.0005
 """How long a busy thread may hold the interpreter; the default of 5 ms shows in the p99."""
 _CLOSE_SECONDS = 2.0
@@ -54,13 +50,16 @@ async def serve(
     limits: Limits | None = None,
     default_model: str | None = None,
     info: ServerInfo | None = None,
+    tls: TlsContext | None = None,
     on_listening: Callable[[str], None] | None = None,
 ) -> None:
     """Serve clients of `listener` until `stop` is set, then let running answers end and return.
 
     `listener` is bound, by the caller, and closed here. `hurry` ends the waiting for answers at
-    once. `logs` lets the control plane show what engines print. `on_listening` is called once with
-    the path of the private socket, when the public listener takes requests.
+    once. `logs` lets the control plane show what engines print. With `tls` clients have to speak
+    TLS; it is asked for the context of each connection, so that the next may get another one.
+    `on_listening` is called once with the path of the private socket, when the public listener
+    takes requests.
 
     Every request that came has been answered or cut by the time that this returns, and every lease
     given back; engines are the runtime's own affair. Cancellation does the same without waiting.
@@ -89,7 +88,9 @@ async def serve(
         with contextlib.closing(listener), open_private_socket() as (private_listener, socket_path):
             async with (
                 _control_plane(plane, private_listener, socket_path, context),
-                _listening(plane, listener, hurry or asyncio.Event(), end_control=control_stop.set),
+                _listening(
+                    plane, listener, tls, hurry or asyncio.Event(), end_control=control_stop.set
+                ),
             ):
                 if on_listening is not None:
                     on_listening(socket_path)
@@ -143,6 +144,7 @@ def _data_plane(
 async def _listening(
     plane: DataPlane,
     listener: socket.socket,
+    tls: TlsContext | None,
     hurry: asyncio.Event,
     *,
     end_control: Callable[[], None],
@@ -153,38 +155,21 @@ async def _listening(
     be looked at meanwhile, over its private socket, and is told to end behind them.
     """
     sys.setswitchinterval(_SWITCH_INTERVAL_SECONDS)
-    servers = await _accept(plane, listener)
     sweep = plane.loop.create_task(plane.sweep_for_ever())
     try:
-        yield
-        _close(servers)
-        plane.drain()
-        await _drained(plane, hurry)
-        end_control()
-        await _emptied(plane.control_exchanges)
+        async with open_frontend(plane, listener, tls) as accepting:
+            yield
+            accepting.close()
+            plane.drain()
+            await _drained(plane, hurry)
+            end_control()
+            await _emptied(plane.control_exchanges)
     finally:
-        _close(servers)
         plane.is_draining = True
         await plane.cancel_exchanges(ShuttingDown())
         await _close_connections(plane)
         sweep.cancel()
         await asyncio.gather(sweep, return_exceptions=True)
-
-
-async def _accept(plane: DataPlane, listener: socket.socket) -> list[asyncio.Server]:
-    servers: list[asyncio.Server] = []
-    for number in range(_ACCEPTS_PER_TURN):
-        handle = listener.dup() if number else listener
-        server = await plane.loop.create_server(
-            lambda: ClientConnection(plane), sock=handle, backlog=_BACKLOG
-        )
-        servers.append(server)
-    return servers
-
-
-def _close(servers: Sequence[asyncio.Server]) -> None:
-    for server in servers:
-        server.close()
 
 
 async def _drained(plane: DataPlane, hurry: asyncio.Event) -> None:
