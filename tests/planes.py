@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,8 +20,8 @@ from gglib_core.errors import ShuttingDown
 from gglib_core.in_memory_runtime import InMemoryModelRuntime
 from gglib_core.models import Capability, Model, RunningModel, Target
 from gglib_core.ports import Lease, ModelRuntime
-from gglib_proxy.client import ClientConnection
 from gglib_proxy.data_plane import DataPlane
+from gglib_proxy.frontend import open_frontend
 from gglib_proxy.limits import Limits
 from gglib_proxy.upstream import UpstreamPool
 from tests.catalog_entries import model
@@ -94,12 +95,14 @@ class RunningPlane:
     plane: DataPlane
     port: int
     ledger: LedgerRuntime
+    client_tls: ssl.SSLContext | None = None
+    """With what clients speak TLS, if the plane does."""
     bugs: list[dict[str, Any]] = field(default_factory=list)
     """What the event loop was told of: exceptions that nobody caught."""
 
     def open(self) -> Any:
         """A client's connection, closed at the block's end."""
-        return open_raw(self.port)
+        return open_raw(self.port, tls=self.client_tls)
 
     def sweep(self, later: float = 0.0) -> None:
         """Sweep as if that many seconds had passed since the last real moment."""
@@ -131,8 +134,11 @@ async def running_plane(
     default_model: str | None = None,
     control_path: str | None = None,
     max_resident: int = 2,
+    tls: tuple[ssl.SSLContext, ssl.SSLContext] | None = None,
 ) -> AsyncIterator[RunningPlane]:
     """Serve with an upstream at `port`; at the end nothing may be left of any request.
+
+    `tls` has the contexts of the server and of its clients.
 
     Nothing is: a task, a lease that was not given back or twice, a byte that is accounted for, a
     connection that is neither closed nor idle in the pool, or an exception that nobody caught.
@@ -160,16 +166,18 @@ async def running_plane(
     if control_path is not None:
         plane.control_started(control_path)
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
-    running = RunningPlane(plane=plane, port=listener.getsockname()[1], ledger=ledger)
+    server_tls, client_tls = tls or (None, None)
+    running = RunningPlane(
+        plane=plane, port=listener.getsockname()[1], ledger=ledger, client_tls=client_tls
+    )
     loop.set_exception_handler(lambda _, context: running.bugs.append(context))
-    server = await loop.create_server(lambda: ClientConnection(plane), sock=listener)
     forget = ledger.on_stopping(plane.forget_target)
     try:
-        yield running
-        await _settled(running)
+        async with open_frontend(plane, listener, server_tls and (lambda: server_tls)):
+            yield running
+            await _settled(running)
     finally:
         forget()
-        server.close()
         await plane.cancel_exchanges(ShuttingDown())
         for connection in plane.connections:
             connection.close_now()

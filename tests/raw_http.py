@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -115,9 +116,12 @@ class RawConnection:
 
 
 @asynccontextmanager
-async def open_raw(port: int) -> AsyncIterator[RawConnection]:
+async def open_raw(port: int, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[RawConnection]:
     """Open a connection to a port of this machine; closed afterwards."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 24)
+    name = None if tls is None else "localhost"
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", port, limit=1 << 24, ssl=tls, server_hostname=name
+    )
     try:
         yield RawConnection(reader, writer)
     finally:
