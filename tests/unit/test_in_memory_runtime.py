@@ -6,7 +6,12 @@ import asyncio
 
 import pytest
 
-from gglib_core.errors import AdmissionWithdrawn, ShuttingDown
+from gglib_core.errors import (
+    AdmissionWithdrawn,
+    LaunchFailed,
+    LaunchFailure,
+    ShuttingDown,
+)
 from gglib_core.in_memory_runtime import InMemoryModelRuntime
 from gglib_core.models import Capability, GgufFacts, Model, Target
 from tests.supervision import eventually
@@ -54,6 +59,27 @@ async def test_a_model_that_leaves_the_catalog_goes() -> None:
     lease.release()
     await eventually(lambda: runtime.current() == [])
     assert not lease.is_live
+
+
+async def test_an_engine_that_dies_in_the_moment_of_a_grant_is_not_leased() -> None:
+    loaded = asyncio.Event()
+
+    async def loading(_: Model) -> None:
+        await loaded.wait()
+
+    runtime = InMemoryModelRuntime("127.0.0.1", 1, loading=loading)
+    work = asyncio.create_task(runtime.admit(model(1), context=10))
+    await asyncio.sleep(0.01)
+    loaded.set()
+    while not runtime.current()[0].leases:  # noqa: ASYNC110 - every turn counts
+        await asyncio.sleep(0)
+    assert not work.done()
+    runtime.crash(1, LaunchFailed("model-1", LaunchFailure.CRASHED, "as asked"))
+    lease = await work
+    assert lease.is_live
+    assert runtime.launches == 2
+    lease.release()
+    assert runtime.current()[0].leases == 0
 
 
 @pytest.mark.parametrize("hook", ["loading", "stopping"])

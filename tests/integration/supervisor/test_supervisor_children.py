@@ -114,6 +114,27 @@ async def test_a_cancelled_block_ends_its_child() -> None:
     assert entered[0].child.exit_code == -signal.SIGKILL
 
 
+async def test_a_block_that_is_cancelled_while_it_ends_its_child_ends_it_first() -> None:
+    entered: list[Child] = []
+
+    async def hold() -> None:
+        async with started(*python(FORKS)) as it:
+            entered.append(it.child)
+            await eventually(lambda: it.lines)
+            begun.set()
+
+    for number in range(1, 6):
+        begun = asyncio.Event()
+        task = asyncio.ensure_future(hold())
+        await begun.wait()
+        for _ in range(number):
+            # The block has been left, and its clean-up waits.
+            task.cancel()
+            await asyncio.sleep(0)
+        await asyncio.wait([task])
+        assert entered[-1].exit_code == -signal.SIGKILL
+
+
 async def test_output_comes_in_whole_lines_from_both_streams() -> None:
     code = "printf 'one\\ntw'; printf 'o\\n' ; printf 'three\\r\\n' >&2; printf last"
     async with started("/bin/sh", "-c", code) as it:

@@ -250,11 +250,13 @@ async def test_a_port_that_failed_is_not_chosen_again_at_once(
 
 
 async def test_what_a_try_on_a_taken_port_said_does_not_explain_the_next(
-    tmp_path: Path, taken: socket.socket, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    picks(monkeypatch, taken.getsockname()[1])
-    alpha = simulator_model(1, "alpha", sim={"exit_lines": ["E invalid magic characters"]})
-    async with supervising(tmp_path, alpha) as it:
+    script = """[ -e "$0" ] && { echo invalid magic; exit 1; }
+    touch "$0"; echo "couldn't bind HTTP server socket"; exit 1"""
+    command = ("/bin/sh", "-c", script, str(tmp_path / "tried"))
+    alpha = simulator_model(1, "alpha")
+    async with supervising(tmp_path, alpha, command=command) as it:
         error = await failure_of(it, alpha)
         assert error.failure is LaunchFailure.BAD_FILE
         assert not any("couldn't bind" in line for line in error.log)
