@@ -44,8 +44,9 @@ def server_context() -> ssl.SSLContext:
     return context
 
 
+@cache
 def client_context() -> ssl.SSLContext:
-    """What a client trusts the authority with."""
-    context = ssl.create_default_context()
+    """What clients of tests trust the authority with, and nobody else."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     authority().configure_trust(context)
     return context

@@ -34,6 +34,10 @@ CHAT = model(1, "chat", aliases=("talker",), capabilities=frozenset({Capability.
 EMBEDDER = model(2, "embedder", capabilities=frozenset({Capability.EMBEDDINGS}))
 BODY = {"model": "chat", "messages": []}
 STREAM_BODY = {**BODY, "stream": True}
+Tls = tuple[ssl.SSLContext, ssl.SSLContext]
+"""The contexts of a server and of its clients."""
+default_tls: Tls | None = None
+"""For planes whose test does not say."""
 
 
 class LedgerLease:
@@ -43,11 +47,16 @@ class LedgerLease:
         self._ledger = ledger
         self._lease = lease
         self.target: Target = lease.target
+        self.activity = lease.activity
         self.releases = 0
 
     @property
     def is_live(self) -> bool:
         return self._lease.is_live
+
+    @property
+    def end_reason(self) -> str | None:
+        return self._lease.end_reason
 
     def release(self) -> None:
         self.releases += 1
@@ -134,11 +143,9 @@ async def running_plane(
     default_model: str | None = None,
     control_path: str | None = None,
     max_resident: int = 2,
-    tls: tuple[ssl.SSLContext, ssl.SSLContext] | None = None,
+    tls: Tls | None = None,
 ) -> AsyncIterator[RunningPlane]:
     """Serve with an upstream at `port`; at the end nothing may be left of any request.
-
-    `tls` has the contexts of the server and of its clients.
 
     Nothing is: a task, a lease that was not given back or twice, a byte that is accounted for, a
     connection that is neither closed nor idle in the pool, or an exception that nobody caught.
@@ -166,7 +173,7 @@ async def running_plane(
     if control_path is not None:
         plane.control_started(control_path)
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
-    server_tls, client_tls = tls or (None, None)
+    server_tls, client_tls = tls or default_tls or (None, None)
     running = RunningPlane(
         plane=plane, port=listener.getsockname()[1], ledger=ledger, client_tls=client_tls
     )
@@ -188,13 +195,17 @@ async def running_plane(
         if in_memory is not None:
             await in_memory.aclose()
         loop.set_exception_handler(None)
-    await running.until(lambda: asyncio.all_tasks() <= tasks_before | {_this_task()})
+    await running.until(lambda: not _left_over(tasks_before))
 
 
-def _this_task() -> asyncio.Task[Any]:
-    task = asyncio.current_task()
-    assert task is not None
-    return task
+def _left_over(before: set[asyncio.Task[Any]]) -> list[asyncio.Task[Any]]:
+    """Tasks that have come since, except this one and those of upstreams' scripts."""
+    ours = {*before, asyncio.current_task()}
+    return [
+        task
+        for task in asyncio.all_tasks() - ours
+        if not task.get_coro().__qualname__.startswith("FakeUpstream.")  # type: ignore[union-attr]
+    ]
 
 
 async def _settled(running: RunningPlane) -> None:
