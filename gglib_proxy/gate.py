@@ -30,6 +30,8 @@ from gglib_proxy.routes import UPSTREAM_PREFIX, NamedBy, Route, find_route
 if TYPE_CHECKING:
     from gglib_proxy.data_plane import DataPlane
 
+_LOOKED_AT_BYTES = 100
+
 
 @dataclass(frozen=True, slots=True)
 class Passage:
@@ -82,7 +84,7 @@ def _pass_by_path(plane: DataPlane, request: Request) -> Passage:
     target = rest + b"?" + request.query if request.query else rest
     if request.method in ("GET", "HEAD"):
         return Passage(model, 0, target, may_load=False)
-    envelope = _envelope_if_json(request)
+    envelope = _envelope_if_any(request)
     return Passage(
         model,
         _context(plane, model, envelope.num_ctx),
@@ -91,11 +93,12 @@ def _pass_by_path(plane: DataPlane, request: Request) -> Passage:
     )
 
 
-def _envelope_if_json(request: Request) -> Envelope:
-    """What passes through may be no JSON at all (audio, say); then there is no envelope."""
+def _envelope_if_any(request: Request) -> Envelope:
+    """What passes through may be audio, say, or a JSON array; then there is no envelope."""
     content_type = request.header(b"content-type") or b""
     is_json = content_type.lower().startswith(b"application/json")
-    return read_envelope(request.body) if is_json and request.body else EMPTY
+    is_object = is_json and request.body[:_LOOKED_AT_BYTES].lstrip()[:1] == b"{"
+    return read_envelope(request.body) if is_object else EMPTY
 
 
 def _context(plane: DataPlane, model: Model, asked: int | None) -> int:

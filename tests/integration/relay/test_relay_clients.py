@@ -250,7 +250,7 @@ async def test_the_time_for_a_head_begins_with_its_first_byte() -> None:
         await relay.running.until(lambda: _reading(relay))
         deadline = connection.deadline
         relay.client.send(b"lth HTTP/1.1\r\n")
-        await relay.running.until(lambda: connection._reader._head_bytes == 7)
+        await relay.running.until(lambda: connection._reader._target == b"/health")
         assert connection.deadline == deadline
         relay.running.sweep(LIMITS.header_timeout_seconds)
         await refused(relay.client, 408, "request_timeout")
