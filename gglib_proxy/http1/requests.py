@@ -16,7 +16,10 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 _CHECKED = frozenset(
     {b"host", b"content-length", b"transfer-encoding", b"expect", b"content-encoding"}
 )
-_not_in_host = re.compile(rb"[\s/@?#,\\]").search
+_HEAD_END = b"\r\n\r\n"
+_VERSION = b"HTTP/1."
+_is_authority = re.compile(rb"(?:[\w.~%!$&'()*+;=-]*|\[[0-9A-Fa-f:.]+\])(?::\d*)?").fullmatch
+"""A host as RFC 3986 has it, without a user."""
 
 Headers = list[tuple[bytes, bytes]]
 """Names in lower case, in the order of arrival."""
@@ -83,7 +86,6 @@ class RequestReader:
     __slots__ = (
         "_body",
         "_body_bytes",
-        "_head_bytes",
         "_headers",
         "_in_head",
         "_is_body_skipped",
@@ -92,11 +94,13 @@ class RequestReader:
         "_max_body_bytes",
         "_max_header_bytes",
         "_max_header_count",
+        "_overhead_bytes",
+        "_overhead_lines",
         "_parser",
-        "_pending_bytes",
         "_refusal",
         "_request",
         "_sink",
+        "_start_line",
         "_target",
         "is_between_requests",
     )
@@ -117,7 +121,7 @@ class RequestReader:
         self._refusal: Refusal | None = None
         self._is_finished = False  # after a request that closes the connection
         self._is_closed = False
-        self._is_body_skipped = False  # by the parser, see `_feed`
+        self._is_body_skipped = False  # by the parser, see `_parse`
         self._request: Request | None = None
         self._reset()
 
@@ -127,8 +131,9 @@ class RequestReader:
         self._in_head = True
         self._target = b""
         self._headers: Headers = []
-        self._head_bytes = 0
-        self._pending_bytes = 0  # of what the parser keeps to itself until it is whole
+        self._overhead_bytes = 0  # of the head; then of what is not body, since the last that was
+        self._overhead_lines = 0
+        self._start_line = bytearray()
         self._body: bytes | bytearray = b""
         self._body_bytes = 0
 
@@ -154,7 +159,6 @@ class RequestReader:
     def feed(self, data: bytes) -> None:
         if self._is_finished:
             return
-        self._pending_bytes += len(data)  # until a callback tells that it was understood
         try:
             self._feed(data)
         except httptools.HttpParserCallbackError:
@@ -164,35 +168,96 @@ class RequestReader:
             if refusal is None:
                 raise
         except httptools.HttpParserError as error:
-            if self._is_finished:
-                return
             refusal = Refusal(400, "malformed_request", f"The request is not HTTP/1.1: {error}.")
         else:
-            if self._head_bytes + self._pending_bytes <= self._max_header_bytes:
-                return
-            refusal = self._head_too_large()
+            return
         raise refusal
 
     def _feed(self, data: bytes) -> None:
-        """Parse; go on in HTTP/1.1 behind a request that asks for another protocol.
+        """Parse piece by piece, so that no piece holds bytes of two messages.
+
+        What a client sends is counted as it stands on the wire, and the same is refused in whatever
+        pieces it comes: the parser by itself tells neither where it is nor what it skips.
+        """
+        at = 0
+        while at < len(data) and not self._is_finished:
+            if self._in_head:
+                at = self._feed_head(data, at)
+            else:
+                request = self._request
+                assert request is not None
+                length = request.content_length
+                if length is None:
+                    at = self._feed_chunks(data, at)
+                else:
+                    at = self._parse(data, at, at + length - self._body_bytes)
+
+    def _feed_head(self, data: bytes, at: int) -> int:
+        """Parse a whole head if it is there and within the limits, else one line."""
+        if self.is_between_requests:
+            if data[at] in b"\r\n":
+                return len(data) - len(data[at:].lstrip(b"\r\n"))
+            end = data.find(_HEAD_END, at) + len(_HEAD_END)
+            if (
+                end > at
+                and end - at <= self._max_header_bytes
+                and data.count(b"\n", at, end) <= self._max_header_count + 2
+                and _is_start_line(data, at, data.find(b"\n", at))
+            ):
+                return self._parse(data, at, end)
+        return self._feed_line(data, at)
+
+    def _feed_line(self, data: bytes, at: int) -> int:
+        """Parse what is there of one line of a head."""
+        room = at + self._max_header_bytes - self._overhead_bytes
+        end = data.find(b"\n", at, room) + 1
+        self._overhead_lines += bool(end)
+        is_in_start_line = self._overhead_lines == bool(end)
+        end = end or min(len(data), room)
+        self._overhead_bytes += end - at
+        if is_in_start_line:
+            self._start_line += data[at:end]
+        if end > at:
+            self._parse(data, at, end)
+        if is_in_start_line and self._overhead_lines:
+            _check_start_line(bytes(self._start_line))
+        if end == room < len(data) and self._in_head and not self.is_between_requests:
+            raise self._target_too_long() if is_in_start_line else self._head_too_large()
+        if self._overhead_lines > self._max_header_count + 1:
+            raise self._too_many_headers()
+        return end
+
+    def _feed_chunks(self, data: bytes, at: int) -> int:
+        """Parse a line of a chunked body or its trailer; chunks are lines among others."""
+        room = at + self._max_header_bytes - self._overhead_bytes + 1
+        end = data.find(b"\n", at, room) + 1 or min(len(data), room)
+        known = self._body_bytes
+        self._parse(data, at, end)
+        if self._request is not None:
+            gained = self._body_bytes - known
+            self._overhead_bytes = end - at + (-gained if gained else self._overhead_bytes)
+            if self._overhead_bytes > self._max_header_bytes:
+                raise self._head_too_large()
+        return end
+
+    def _parse(self, data: bytes, at: int, end: int) -> int:
+        """Parse a piece; go on in HTTP/1.1 behind a request that asks for another protocol.
 
         For such a request the parser takes the body to be that protocol. Here it is a body all the
         same: a new parser reads it, behind a head that says no more than how long it is.
         """
-        rest: bytes | memoryview = data
-        while self._parser is not None:
-            try:
-                self._parser.feed_data(rest)
-                return
-            except httptools.HttpParserUpgrade as upgrade:
-                offset: int = upgrade.args[0]
-            if self._is_finished:
-                return
-            self._parser = httptools.HttpRequestParser(self)
-            if self._is_body_skipped:
-                self._is_body_skipped = False
-                self._parser.feed_data(self._framing_head())
-            rest = memoryview(rest)[offset:]
+        end = min(end, len(data))
+        piece = memoryview(data)[at:end] if end - at < len(data) else data
+        assert self._parser is not None
+        try:
+            self._parser.feed_data(piece)
+        except httptools.HttpParserUpgrade:
+            if not self._is_finished:
+                self._parser = httptools.HttpRequestParser(self)
+                if self._is_body_skipped:
+                    self._is_body_skipped = False
+                    self._parser.feed_data(self._framing_head())
+        return end
 
     def _framing_head(self) -> bytes:
         assert self._request is not None
@@ -208,9 +273,15 @@ class RequestReader:
             f"The request's head or trailer is larger than {self._max_header_bytes} bytes.",
         )
 
-    def _refuse(self, refusal: Refusal) -> Refusal:
-        self._refusal = refusal
-        return refusal
+    def _target_too_long(self) -> Refusal:
+        return Refusal(414, "uri_too_long", "The request's target is too long.")
+
+    def _too_many_headers(self) -> Refusal:
+        return Refusal(
+            431,
+            "request_header_fields_too_large",
+            f"The request has more than {self._max_header_count} headers.",
+        )
 
     # Called by httptools
 
@@ -219,27 +290,10 @@ class RequestReader:
 
     def on_url(self, url: bytes) -> None:
         self._target += url
-        self._pending_bytes = 0
-        self._head_bytes += len(url)
-        if self._head_bytes > self._max_header_bytes:
-            raise self._refuse(Refusal(414, "uri_too_long", "The request's target is too long."))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._pending_bytes = 0
-        self._head_bytes += len(name) + len(value) + 4
-        if self._head_bytes > self._max_header_bytes:
-            raise self._refuse(self._head_too_large())
-        if not self._in_head:
-            return  # a trailer: counted, and never taken for a header
-        self._headers.append((name.lower(), value))
-        if len(self._headers) > self._max_header_count:
-            raise self._refuse(
-                Refusal(
-                    431,
-                    "request_header_fields_too_large",
-                    f"The request has more than {self._max_header_count} headers.",
-                )
-            )
+        if self._in_head:  # else a trailer, which is never taken for a header
+            self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         parser = self._parser
@@ -248,6 +302,7 @@ class RequestReader:
         if self._request is not None:
             return  # a framing head: the request's own has been read
         self._in_head = False
+        self._overhead_bytes = 0
         try:
             request = read_head(
                 parser.get_method().decode(),
@@ -274,10 +329,10 @@ class RequestReader:
         )
 
     def on_body(self, body: bytes) -> None:
-        self._pending_bytes = 0
         self._body_bytes += len(body)
         if self._body_bytes > self._max_body_bytes:
-            raise self._refuse(self._body_too_large())
+            self._refusal = self._body_too_large()
+            raise self._refusal
         if not self._body:
             self._body = body
             return
@@ -298,6 +353,23 @@ class RequestReader:
         self._sink.request_received(request)
 
 
+def _is_start_line(data: bytes, start: int, end: int) -> bool:
+    """Whether the line before `end`, which is its LF, has two spaces and ends with `HTTP/1.x`."""
+    return data[end - 9 : end - 2] == _VERSION and data.count(b" ", start, end) == 2
+
+
+def _check_start_line(line: bytes) -> None:
+    """Refuse what the parser takes: other versions, RTSP, ICE, any number of spaces."""
+    if line[-10:-3] != _VERSION:
+        raise _other_version()
+    if not _is_start_line(line, 0, len(line) - 1):
+        raise Refusal(400, "malformed_request", "The request line has surplus spaces.")
+
+
+def _other_version() -> Refusal:
+    return Refusal(505, "http_version_not_supported", "Only HTTP/1.1 and HTTP/1.0 are spoken.")
+
+
 def read_head(method: str, target: bytes, version: str, headers: Headers) -> Request:
     """Check a parsed head for what llhttp lets pass; return it as a request without its body.
 
@@ -305,7 +377,7 @@ def read_head(method: str, target: bytes, version: str, headers: Headers) -> Req
     a transfer coding other than `chunked`, an unknown expectation, or an encoded body.
     """
     if version not in ("1.1", "1.0"):
-        raise Refusal(505, "http_version_not_supported", "Only HTTP/1.1 and HTTP/1.0 are spoken.")
+        raise _other_version()
     if method not in METHODS:
         raise Refusal(501, "method_not_implemented", f"The method {method} is not supported.")
     is_http10 = version == "1.0"
@@ -354,7 +426,7 @@ def _check_coding(codings: list[bytes], *, is_http10: bool) -> None:
 def _check_host(hosts: list[bytes], *, is_http10: bool) -> None:
     if len(hosts) > 1 or (not hosts and not is_http10):
         raise Refusal(400, "malformed_request", "A request has exactly one Host header.")
-    if hosts and _not_in_host(hosts[0]):
+    if hosts and not _is_authority(hosts[0]):
         raise Refusal(400, "malformed_request", "The Host header is not a host.")
 
 
@@ -370,6 +442,8 @@ def _origin_form(target: bytes, method: str, hosts: list[bytes]) -> bytes:
         raise Refusal(400, "malformed_request", "The target is not a path.")
     authority, slash, path = rest.partition(b"/")
     authority, question, query = authority.partition(b"?")
-    if not authority or (hosts and authority.lower() != hosts[0].lower()):
+    if not authority or not _is_authority(authority):
+        raise Refusal(400, "malformed_request", "The target's host is not a host.")
+    if hosts and authority.lower() != hosts[0].lower():
         raise Refusal(400, "malformed_request", "The target's host is not the Host header's.")
     return slash + path if slash else b"/" + question + query

@@ -93,6 +93,8 @@ class ResponseReader:
         parser = self._parser
         if parser is None:
             return
+        if not self.is_started and not data.startswith(b"H"):  # llhttp knows RTSP and ICE, too
+            raise ResponseError("what it sent is not HTTP")
         self.is_started = True
         self.chunks = []
         problem: str | None = None
@@ -138,12 +140,18 @@ class ResponseReader:
         status = self._parser.get_status_code()
         if status == 101 or status < 100:
             raise ResponseError("it switched protocols unasked" if status == 101 else "no status")
+        version = self._parser.get_http_version()
+        if version not in ("1.1", "1.0"):
+            raise ResponseError(f"it answered in HTTP/{version}")
         self._is_informational = status < 200
         if self._is_informational:
             return
         # Must be asked here: later it is always false.
         self.is_reusable = self._parser.should_keep_alive()
         self.head = read_response_head(status, self._headers)
+        if self.head.framing is Framing.CHUNKED and version == "1.0":
+            self.head = None
+            raise ResponseError("chunks in HTTP/1.0")
         if self.head.is_event_stream:
             self.is_reusable = False  # llama-server closes behind every stream
         if self._is_head_request:
