@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Protocol, cast
 
+from gglib_core.activity import EngineActivity
 from gglib_core.admission import (
     Action,
     AdmissionPolicy,
@@ -40,6 +41,16 @@ class RunningEngine(Protocol):
     @property
     def is_live(self) -> bool:
         """Whether its process still runs."""
+        ...
+
+    @property
+    def activity(self) -> EngineActivity:
+        """Constant for the engine's life."""
+        ...
+
+    @property
+    def end_reason(self) -> str | None:
+        """As `Lease.end_reason`."""
         ...
 
 
@@ -73,6 +84,14 @@ class EngineLease:
     @property
     def is_live(self) -> bool:
         return self._engine.is_live
+
+    @property
+    def activity(self) -> EngineActivity:
+        return self._engine.activity
+
+    @property
+    def end_reason(self) -> str | None:
+        return self._engine.end_reason
 
     def release(self) -> None:
         resident = self._resident

@@ -172,6 +172,7 @@ class LaunchFailure(StrEnum):
     IDENTITY = "identity"
     NO_ENGINE = "no_engine"
     CRASHED = "crashed"
+    WEDGED = "wedged"
 
     @property
     def is_permanent(self) -> bool:

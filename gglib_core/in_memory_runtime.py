@@ -11,6 +11,7 @@ import dataclasses
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from gglib_core.activity import EngineActivity
 from gglib_core.admission import AdmissionPolicy, Resident, StopReason
 from gglib_core.admission_desk import AdmissionDesk, EngineLease
 from gglib_core.errors import LaunchFailed
@@ -24,6 +25,8 @@ class _InMemoryEngine:
     resident: Resident
     target: Target
     is_live: bool = True
+    activity: EngineActivity = field(default_factory=EngineActivity)
+    end_reason: str | None = None
     is_stopping: bool = False
     task: asyncio.Task[None] | None = None
     ended: asyncio.Event = field(default_factory=asyncio.Event)
@@ -101,6 +104,7 @@ class InMemoryModelRuntime:
         """Let the model's engine die of itself, as processes do."""
         for engine in list(self._engines.values()):
             if engine.resident.model.id == model_id and engine.is_live:
+                engine.end_reason = error.detail
                 self._announce(engine)
                 self._end(engine, error)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
+from gglib_core.activity import EngineActivity
 from gglib_core.models import LaunchSpec, Model, RunningModel, Target
 
 
@@ -52,6 +53,24 @@ class Lease(Protocol):
     @property
     def is_live(self) -> bool:
         """Whether the process that was leased is still the one that runs."""
+        ...
+
+    @property
+    def activity(self) -> EngineActivity:
+        """Where the holder notes what it hears of the target; the same for all of one launch.
+
+        An engine that is silent, or gives server errors alone, for as long as the runtime allows
+        while leases are held is taken for wedged: its process is ended, and `end_reason` says why.
+        """
+        ...
+
+    @property
+    def end_reason(self) -> str | None:
+        """Why the process ended of itself or was recycled, as part of a sentence, if it is known.
+
+        None while it runs. The connections to it may be seen to end before the reason is known,
+        but never before that of a recycling.
+        """
         ...
 
     def release(self) -> None:

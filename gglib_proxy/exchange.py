@@ -12,6 +12,7 @@ import logging
 import math
 from typing import TYPE_CHECKING
 
+from gglib_core.activity import EngineActivity
 from gglib_core.errors import GglibError, UpstreamError, UpstreamLost, UpstreamTimeout
 from gglib_core.ports import Lease
 from gglib_proxy.errors import (
@@ -45,11 +46,15 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_UNWATCHED = EngineActivity()
+"""Where the bytes are noted that nobody asks about: the control plane's, and those of errors."""
+
 
 class Exchange:
     """The life of one request."""
 
     __slots__ = (
+        "_activity",
         "_admitted",
         "_border",
         "_cause",
@@ -95,6 +100,7 @@ class Exchange:
         self.model_name: str | None = None
         self.is_stream = False
         self._lease: Lease | None = None
+        self._activity = _UNWATCHED
         self._upstream: UpstreamConnection | None = None
         self._done: asyncio.Future[None] | None = None
         self._cause: GglibError | None = None
@@ -127,7 +133,8 @@ class Exchange:
             else:
                 await self._ask_engine()
         except asyncio.CancelledError:
-            if self._cause is None:
+            if self._cause is None:  # the client has left, or is to think so
+                self.client.cut(is_abrupt=False)
                 raise
             self._fail(self._cause)
         except (GglibError, Refusal) as error:
@@ -149,6 +156,7 @@ class Exchange:
             passage.model, context=passage.context, may_load=passage.may_load
         )
         self._lease = lease
+        self._activity = lease.activity
         self._admitted = plane.now()
         origin = plane.origin_of(lease)
         dropped = NOT_SENT_FOR_STREAMS if passage.is_stream else NOT_SENT_TO_ENGINES
@@ -229,7 +237,7 @@ class Exchange:
         out: list[bytes] = []
         if self._head is None and reader.head is not None:
             self._begin(reader.head, out)
-        self._last_byte = self._plane.now()
+        self._last_byte = self._activity.heard_at = self._plane.now()
         if self._folded is not None:
             self._fold(self._folded, reader, out)
         elif reader.chunks:
@@ -252,11 +260,16 @@ class Exchange:
             self._done.set_result(None)
 
     def upstream_failed(self, error: UpstreamError) -> None:
+        lease = self._lease
+        if isinstance(error, UpstreamLost) and lease is not None and lease.end_reason:
+            error = UpstreamLost(lease.target.model_name, lease.end_reason)
         if self._done is not None and not self._done.done():
             self._done.set_exception(error)
 
     def _begin(self, head: ResponseHead, out: list[bytes]) -> None:
         self._head = head
+        if not self._activity.answer_began(head.status, self._plane.now(), self._sent):
+            self._activity = _UNWATCHED
         self._comment_at = math.inf
         self._drop_body()
         if self._is_head_sent:

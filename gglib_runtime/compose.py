@@ -204,6 +204,7 @@ def _supervisor_settings(settings: Settings) -> SupervisorSettings:
         default_parallel=settings.default_parallel,
         cache_ram_bytes=settings.cache_ram_bytes,
         load_stall_seconds=settings.load_stall_seconds,
+        wedge_seconds=settings.wedge_seconds,
         stop_grace_seconds=settings.stop_grace_seconds,
         log_file_bytes=settings.log_file_bytes,
         log_file_count=settings.log_file_count,

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from gglib_core.activity import EngineActivity
 from gglib_core.catalog import InMemoryModelCatalog
 from gglib_core.models import Model, ModelState, RunningModel, Target
 from gglib_core.ports import ModelLogs, ModelRuntime
@@ -25,9 +26,11 @@ class FakeLease:
     """Counts its releases."""
 
     is_live = True
+    end_reason = None
 
     def __init__(self, target: Target) -> None:
         self.target = target
+        self.activity = EngineActivity()
         self.releases = 0
 
     def release(self) -> None:

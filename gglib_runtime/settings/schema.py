@@ -134,6 +134,15 @@ class Settings:
         float,
         About(_DURATION, "A load that shows no progress for this long is given up; 0 is no limit."),
     ] = 60.0
+    wedge_seconds: Annotated[
+        float,
+        About(
+            _DURATION,
+            "A loaded model that has requests but gives no byte, prints nothing and shows no "
+            "progress for this long, or answers with server errors alone, is ended, and loaded "
+            "anew for the next request; 0 never does it.",
+        ),
+    ] = 120.0
     max_answer_seconds: Annotated[
         float,
         About(

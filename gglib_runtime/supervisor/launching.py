@@ -7,6 +7,7 @@ to stop.
 from __future__ import annotations
 
 import itertools
+import logging
 import secrets
 import shlex
 import shutil
@@ -17,6 +18,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gglib_core.activity import EngineActivity
 from gglib_core.errors import LaunchFailed, LaunchFailure
 from gglib_core.models import LaunchSpec, Target
 from gglib_runtime.supervisor.child import Child, open_child
@@ -32,6 +34,7 @@ from gglib_runtime.supervisor.logs import EngineLogs
 from gglib_runtime.supervisor.orphan_guard import OrphanGuard
 from gglib_runtime.supervisor.pidfile import recorded
 from gglib_runtime.supervisor.ports import LoopbackPorts
+from gglib_runtime.supervisor.progress import Output
 from gglib_runtime.supervisor.readiness import (
     Clues,
     EngineExited,
@@ -42,6 +45,8 @@ from gglib_runtime.supervisor.readiness import (
 )
 from gglib_runtime.supervisor.settings import SupervisorSettings
 from gglib_runtime.supervisor.timings import SwapTimings
+
+_log = logging.getLogger(__name__)
 
 _PORTS_TRIED = {LaunchFailure.PORT_TAKEN: 3, LaunchFailure.IDENTITY: 2}
 """An engine that ignores its key does so on every port."""
@@ -64,8 +69,16 @@ class Launch:
     spawned_at: float = 0.0
     """By `time.monotonic`; of the last attempt."""
     timings: SwapTimings = field(default_factory=SwapTimings)
+    activity: EngineActivity = field(init=False)
     tail: deque[str] = field(default_factory=lambda: deque[str](maxlen=_TAIL_LINES))
     """The last lines of this launch's output."""
+
+    def __post_init__(self) -> None:
+        self.activity = EngineActivity(self._first_answer_began)
+
+    def _first_answer_began(self, seconds: float) -> None:
+        self.timings.first_byte_seconds = seconds
+        _log.info("model %r launch %s: first answer (%s)", self.name, self.launch_id, self.timings)
 
     def failure(self, failure: LaunchFailure, detail: str) -> LaunchFailed:
         """The error with which it ends."""
@@ -75,15 +88,26 @@ class Launch:
 class Engine:
     """A ready engine; fills `gglib_core.admission_desk.RunningEngine`."""
 
-    __slots__ = ("child", "target")
+    __slots__ = ("activity", "child", "end_reason", "output", "target")
 
-    def __init__(self, child: Child, target: Target) -> None:
+    def __init__(
+        self, child: Child, target: Target, output: Output, activity: EngineActivity
+    ) -> None:
         self.child = child
         self.target = target
+        self.output = output
+        self.activity = activity
+        self.end_reason: str | None = None
+        """Set by the supervisor once the process has ended of itself, or just before it is killed
+        because it is wedged."""
+
+    @property
+    def pid(self) -> int:
+        return self.child.pid
 
     @property
     def is_live(self) -> bool:
-        return self.child.is_running
+        return self.child.is_running and self.end_reason is None
 
 
 class _TryAnotherPort(Exception):
@@ -144,7 +168,7 @@ class Launcher:
             clues = Clues()
             async with self._open_child(launch, spec, address, clues) as child:
                 await self._await_ready(launch, child, address, clues)
-                yield Engine(child, _target(launch, address))
+                yield Engine(child, _target(launch, address), clues, launch.activity)
 
     @asynccontextmanager
     async def _open_child(

@@ -1,6 +1,6 @@
-"""One question to whoever listens on an engine's port: `GET /props`, with a key or without.
+"""Questions to whoever listens on an engine's port: `GET /props`, with a key or without; `/slots`.
 
-Not here: what to make of the answer. Own HTTP of a few lines, because a client library would cost
+Not here: what to make of the answers. Own HTTP of a few lines, because a client library would cost
 more than the engines' answers take.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -56,25 +57,42 @@ async def probe(port: int, api_key: str | None, timeout_seconds: float = PROBE_S
         return Probed(Answer.STRANGE, detail="no HTTP head")
 
 
+async def ask_slots(port: int, api_key: str) -> bytes | None:
+    """The body of `GET /slots`; None when no answer comes in time, or another one."""
+    try:
+        async with asyncio.timeout(PROBE_SECONDS), _asked(port, "/slots", api_key) as reader:
+            head = await reader.readuntil(b"\r\n\r\n")
+            return await _body(head, reader) if head.split(b" ", 2)[1:2] == [b"200"] else None
+    except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        return None
+
+
 async def _ask(port: int, api_key: str | None) -> Probed:
+    async with _asked(port, "/props", api_key) as reader:
+        head = await reader.readuntil(b"\r\n\r\n")
+        return await _judge(head, reader)
+
+
+@contextlib.asynccontextmanager
+async def _asked(port: int, path: str, api_key: str | None) -> AsyncGenerator[asyncio.StreamReader]:
+    """A connection on which the question has been sent."""
     reader, writer = await asyncio.open_connection(HOST, port, limit=_MAX_HEAD_BYTES)
     try:
         # A connection to a free port of the ephemeral range may, by chance, come out at itself.
         if writer.get_extra_info("sockname") == writer.get_extra_info("peername"):
-            return _NOTHING
-        writer.write(_request(port, api_key))
-        head = await reader.readuntil(b"\r\n\r\n")
-        return await _judge(head, reader)
+            raise ConnectionRefusedError
+        writer.write(_request(port, path, api_key))
+        yield reader
     finally:
         writer.close()
         with contextlib.suppress(OSError):
             await writer.wait_closed()
 
 
-def _request(port: int, api_key: str | None) -> bytes:
+def _request(port: int, path: str, api_key: str | None) -> bytes:
     key = "" if api_key is None else f"Authorization: Bearer {api_key}\r\n"
     return (
-        f"GET /props HTTP/1.1\r\nHost: {HOST}:{port}\r\n{key}Accept: */*\r\n"
+        f"GET {path} HTTP/1.1\r\nHost: {HOST}:{port}\r\n{key}Accept: */*\r\n"
         "Connection: close\r\n\r\n"
     ).encode()
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from gglib_core.admission import Resident
+from gglib_core.errors import LaunchFailed
 from gglib_runtime.supervisor.launching import Engine, Launch
 
 
@@ -45,8 +46,14 @@ class Residency:
     state: ProcessState = ProcessState.STOPPED
     changed_at: float = 0.0
     engine: Engine | None = None
+    ready_at: float = 0.0
+    """By `time.monotonic`."""
+    recycled: LaunchFailed | None = None
+    """Why the engine was killed although it had requests."""
     is_stop_asked: bool = False
     stop_asked_at: float = 0.0
+    drained_at: float = 0.0
+    """When the last lease before the stop was released."""
     news: asyncio.Event = field(default_factory=asyncio.Event)
     """A stop was asked, or the ready engine has died."""
     ended: asyncio.Event = field(default_factory=asyncio.Event)

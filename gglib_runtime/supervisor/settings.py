@@ -19,6 +19,9 @@ class SupervisorSettings:
     """Each engine's prompt cache."""
     load_stall_seconds: float = 60.0
     """A load without a sign of progress for this long is given up; 0 is no limit."""
+    wedge_seconds: float = 120.0
+    """A ready engine without a sign of life for this long, while it has requests, is recycled; 0
+    never recycles one."""
     stop_grace_seconds: float = 5.0
     """Between TERM and KILL."""
     memory_wait_seconds: float = 5.0

@@ -35,6 +35,7 @@ from gglib_runtime.supervisor.resident_memory import ResidentMemory
 from gglib_runtime.supervisor.settings import SupervisorSettings
 from gglib_runtime.supervisor.shielding import run_to_end
 from gglib_runtime.supervisor.timings import SwapTimings
+from gglib_runtime.supervisor.wedge import watching
 
 _log = logging.getLogger(__name__)
 
@@ -141,6 +142,8 @@ class Supervisor:
         if not residency.is_stop_asked:
             self._transition(residency, ProcessState.STOPPING, why)
             residency.ask_stop()
+            idle_seconds = self._loop.time() - residency.resident.idle_since
+            residency.drained_at = residency.stop_asked_at - idle_seconds
 
     # The life of one engine
 
@@ -168,21 +171,40 @@ class Supervisor:
             if not engine.is_live:
                 return exit_error(residency.launch, engine.child)
             self._became_ready(residency, engine)
-            await residency.news.wait()
+            async with watching(
+                engine,
+                residency.resident,
+                self._settings.wedge_seconds,
+                lambda reason: self._recycle(residency, engine, reason),
+            ):
+                await residency.news.wait()
             self._announce(engine.target)
             if not residency.is_stop_asked:
-                return exit_error(residency.launch, engine.child)
+                return residency.recycled or exit_error(residency.launch, engine.child)
             # The listeners' closing of idle connections comes first: llama-server waits for them.
             await asyncio.sleep(0)
             grace_seconds = 0.0 if self._is_hurried else self._settings.stop_grace_seconds
             await engine.child.stop(grace_seconds)
             return None
 
+    def _recycle(self, residency: Residency, engine: Engine, reason: str) -> None:
+        """End an engine that has requests and does not serve them; they learn the reason."""
+        if residency.news.is_set():
+            return
+        launch = residency.launch
+        _log.warning("model %r launch %s is wedged: %s", launch.name, launch.launch_id, reason)
+        residency.recycled = launch.failure(LaunchFailure.WEDGED, reason)
+        engine.end_reason = f"{reason}, and was ended"
+        self._desk.died(residency.resident, residency.recycled)
+        engine.child.kill()
+
     def _process_ended(self, residency: Residency, engine: Engine) -> None:
         """From this very moment nobody is sent there; the rest follows in the residency's task."""
         residency.news.set()
-        if not residency.is_stop_asked:
-            self._desk.died(residency.resident, exit_error(residency.launch, engine.child))
+        if not residency.is_stop_asked and residency.recycled is None:
+            error = exit_error(residency.launch, engine.child)
+            engine.end_reason = error.detail
+            self._desk.died(residency.resident, error)
 
     async def _load_unless_stopped(
         self, residency: Residency, stack: AsyncExitStack
@@ -256,6 +278,7 @@ class Supervisor:
     def _became_ready(self, residency: Residency, engine: Engine) -> None:
         timings = residency.launch.timings
         self.last_timings[residency.model_id] = timings
+        residency.ready_at = time.monotonic()
         self._transition(residency, ProcessState.READY, str(timings))
         self._desk.ready(residency.resident, engine)
 
@@ -295,11 +318,13 @@ class Supervisor:
     def _note_wait(self, residency: Residency) -> None:
         """What the first request waited for, up to here."""
         timings, now = residency.launch.timings, time.monotonic()
-        decided_at = now
-        if self._ending is not None and self._ending.is_stop_asked:
-            decided_at = self._ending.stop_asked_at
+        asked_at, decided_at = self._desk.asked_at(residency.model_id), now
+        if (victim := self._ending) is not None and victim.is_stop_asked:
+            decided_at = victim.stop_asked_at
             timings.stop_seconds = now - decided_at
-        timings.queue_seconds = max(0.0, decided_at - self._desk.asked_at(residency.model_id))
+            turn_over_at = victim.ready_at + self._desk.policy.quantum_seconds
+            timings.drain_seconds = max(0.0, victim.drained_at - max(asked_at, turn_over_at))
+        timings.queue_seconds = max(0.0, decided_at - asked_at - timings.drain_seconds)
 
     def _announce(self, target: Target) -> None:
         for listener in tuple(self._listeners):

@@ -363,6 +363,32 @@ async def test_a_crash_ends_the_leases_life_and_the_next_request_loads_anew(
         again.release()
 
 
+async def test_a_crash_is_the_reason_that_its_leases_give(opened: Opener) -> None:
+    async with opened() as subject:
+        lease = await admit(subject, subject.alpha)
+        assert lease.end_reason is None
+        subject.crash(subject.alpha)
+        await eventually(lambda: not lease.is_live)
+        assert lease.end_reason
+        again = await admit(subject, subject.alpha)
+        assert again.end_reason is None
+        lease.release()
+        again.release()
+
+
+async def test_what_is_heard_is_noted_in_one_place_for_each_launch(opened: Opener) -> None:
+    async with opened() as subject:
+        first, second = await admit(subject, subject.alpha), await admit(subject, subject.alpha)
+        assert first.activity is second.activity
+        first.release()
+        second.release()
+        await subject.runtime.stop_current(subject.alpha.id)
+        later = await admit(subject, subject.alpha)
+        assert later.activity is not first.activity
+        assert later.activity.errors_in_a_row == 0
+        later.release()
+
+
 # current
 
 

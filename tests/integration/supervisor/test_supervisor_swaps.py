@@ -370,6 +370,41 @@ async def test_the_parts_of_a_swap_are_kept(tmp_path: Path) -> None:
         assert second.stop_seconds > 0
 
 
+async def test_waiting_for_an_answer_to_end_is_told_apart_from_waiting_for_a_turn(
+    tmp_path: Path,
+) -> None:
+    alpha = simulator_model(1, "alpha")
+    beta = simulator_model(2, "beta")
+    async with supervising(tmp_path, alpha, beta, policy=AT_ONCE) as it:
+        lease = await admit(it, alpha)
+        waiting = asyncio.create_task(admit(it, beta))
+        await eventually(lambda: (each := it.shown("beta")) and each.waiting)
+        await asyncio.sleep(0.05)
+        lease.release()
+        (await waiting).release()
+        timings = it.supervisor.last_timings[beta.id]
+        assert timings.drain_seconds >= 0.04
+        assert timings.queue_seconds < timings.drain_seconds
+
+
+async def test_the_time_to_the_first_answer_is_kept_and_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    alpha = simulator_model(1, "alpha")
+    async with supervising(tmp_path, alpha) as it:
+        lease = await admit(it, alpha)
+        assert it.supervisor.last_timings[alpha.id].first_byte_seconds is None
+        lease.activity.answer_began(200, 12.5, 12.0)
+        lease.activity.answer_began(200, 99.0, 12.0)
+        lease.release()
+        assert it.supervisor.last_timings[alpha.id].first_byte_seconds == 0.5
+    told = [each.getMessage() for each in caplog.records if "first byte" in each.getMessage()]
+    assert len(told) == 1
+    for part in ("queue", "drain", "stop", "memory", "spawn", "ready", "first byte 500.0 ms"):
+        assert part in told[0]
+
+
 def launches(record: Path) -> Counter[Any]:
     return Counter(each["alias"] for each in read_records(record, "started"))
 
