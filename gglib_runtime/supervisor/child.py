@@ -181,14 +181,13 @@ class Child:
                 await asyncio.sleep(_GROUP_POLL_SECONDS)
 
     def _group_exists(self) -> bool:
-        # As process 1 of a container we inherit the group's orphans, and have to reap them.
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(-self.pid, os.WNOHANG)
         try:
             os.killpg(self.pid, 0)
         except (ProcessLookupError, PermissionError):
             return False
-        return _has_living_member(self.pid)
+        lives = _has_living_member(self.pid)
+        _reap_adopted(self.pid)
+        return lives
 
 
 def _wait_without_reaping(pid: int) -> None:
@@ -200,6 +199,13 @@ def _wait_without_reaping(pid: int) -> None:
             events.control([exit_of], 1)
     else:
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+
+
+def _reap_adopted(group: int) -> None:
+    """As process 1 of a container we inherit a group's orphans."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-group, os.WNOHANG) != (0, 0):
+            pass
 
 
 def _has_living_member(group: int) -> bool:

@@ -269,7 +269,7 @@ PID_ONE = """
 async def check():
     lines = []
     with open_orphan_guard() as guard:
-        argv = ["/bin/sh", "-c", "echo up; (sleep 60 &) ; exit 5"]
+        argv = ["/bin/sh", "-c", "echo up; (sleep 60 & sleep 60 & exit) ; sleep 60 & exit 5"]
         async with open_child(argv, os.environ, guard=guard, on_lines=lines.extend) as child:
             await child.exited(20)
     try:
