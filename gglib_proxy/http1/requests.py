@@ -197,9 +197,10 @@ class RequestReader:
         if self.is_between_requests:
             if data[at] in b"\r\n":
                 return len(data) - len(data[at:].lstrip(b"\r\n"))
-            end = data.find(_HEAD_END, at) + len(_HEAD_END)
+            last = data.find(_HEAD_END, at)
+            end = last + len(_HEAD_END)
             if (
-                end > at
+                last > 0
                 and end - at <= self._max_header_bytes
                 and data.count(b"\n", at, end) <= self._max_header_count + 2
                 and _is_start_line(data, at, data.find(b"\n", at))

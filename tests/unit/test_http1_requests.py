@@ -20,6 +20,7 @@ from tests.http1_corpus import (
     MAX_HEADER_COUNT,
     UPGRADE,
     Case,
+    End,
     Seen,
     head,
     post,
@@ -83,6 +84,13 @@ def test_a_case_that_comes_byte_by_byte(case: Case) -> None:
     assert read(pieces) == (list(case.requests), case.status)
 
 
+@each_case
+def test_a_case_that_comes_in_two_pieces(case: Case) -> None:
+    expected = (list(case.requests), case.status)
+    for at in range(1, len(case.data)):
+        assert read([case.data[:at], case.data[at:]]) == expected, at
+
+
 @given(st.sampled_from(CASES), st.lists(st.integers(0, 4000), max_size=8))
 def test_a_case_that_comes_in_any_pieces(case: Case, cuts: list[int]) -> None:
     assert read(pieces_of(case.data, cuts)) == (list(case.requests), case.status)
@@ -116,8 +124,19 @@ def pieces_of(data: bytes, cuts: list[int]) -> list[bytes]:
 
 
 def stays_open(case: Case) -> bool:
-    """Whether a request behind the case's is read as one: the case is whole, and does not close."""
-    return read([case.data, head()])[0] == [*case.requests, GET]
+    return case.end is End.OPEN
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.status is None], ids=lambda case: case.name
+)
+def test_a_case_ends_as_it_says(case: Case) -> None:
+    sink = Sink()
+    reader = open_reader(sink)
+    reader.feed(case.data)
+    assert reader.is_between_requests is (case.end is not End.INCOMPLETE)
+    reader.feed(head() if case.end is not End.INCOMPLETE else b"")
+    assert sink.seen == [*case.requests, *([GET] if case.end is End.OPEN else [])]
 
 
 @pytest.mark.parametrize(
