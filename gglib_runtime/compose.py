@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import logging
 import os
-import resource
 import signal
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
 import uvloop
@@ -32,20 +32,21 @@ from gglib_runtime.engines.discovery import Engine, find_engine
 from gglib_runtime.gguf.description import describe_model
 from gglib_runtime.listener import open_listener, url_of
 from gglib_runtime.log_output import open_logging
+from gglib_runtime.open_files import clients_within, raise_file_limit
 from gglib_runtime.server_record import (
     ServeInfo,
     ServerRecord,
     hold_data_directory,
     publish_record,
 )
-from gglib_runtime.settings import LoadedSettings, Settings
+from gglib_runtime.settings import Layer, LoadedSettings, Settings
 from gglib_runtime.supervisor.settings import SupervisorSettings
 from gglib_runtime.supervisor.supervisor import Supervisor, open_supervisor
+from gglib_runtime.tls import open_certificate, tls_files
 
 Announce = Callable[[ServeInfo], None]
 
-_MOST_FILES = 1 << 20
-"""Enough for half a million requests; the system's own limit may be a billion."""
+logger = logging.getLogger(__name__)
 
 
 def run_serve(loaded: LoadedSettings, extra_paths: Sequence[Path], announce: Announce) -> int:
@@ -58,21 +59,29 @@ def run_serve(loaded: LoadedSettings, extra_paths: Sequence[Path], announce: Ann
     settings = loaded.settings
     engine = find_engine(settings.llama_server, os.environ)
     extra = [_model_of(path) for path in extra_paths]
-    _raise_file_limit()
     with (
         open_logging(settings.log_level, settings.log_format),
         hold_data_directory(settings.paths),
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
-        runner.run(_serve(settings, engine, extra, announce))
+        limits = _limits(loaded, raise_file_limit())
+        runner.run(_serve(settings, limits, engine, extra, announce))
     return 0
 
 
 async def _serve(
-    settings: Settings, engine: Engine, extra: Sequence[NewModel], announce: Announce
+    settings: Settings,
+    limits: Limits,
+    engine: Engine,
+    extra: Sequence[NewModel],
+    announce: Announce,
 ) -> None:
     async with AsyncExitStack() as stack:
-        listener = stack.enter_context(open_listener(settings.host, settings.port))
+        files = tls_files(settings)
+        certificate = stack.enter_context(open_certificate(files)) if files else None
+        listener = stack.enter_context(
+            open_listener(settings.listen_address, unix_mode=settings.unix_socket_mode)
+        )
         database = stack.enter_context(open_database(settings.effective_database_url))
         await to_thread.run_sync(upgrade, database)
         catalog = await stack.enter_async_context(open_sql_catalog(database, extra=extra))
@@ -81,7 +90,7 @@ async def _serve(
         info = ServerInfo(
             version=__version__,
             pid=os.getpid(),
-            url=url_of(listener),
+            url=url_of(listener, is_tls=certificate is not None),
             engine=engine.label,
             started=time.monotonic(),
         )
@@ -93,11 +102,13 @@ async def _serve(
                 url=info.url,
                 socket=control_socket,
                 version=info.version,
+                certificate=str(files.certificate) if files else None,
             )
             stack.enter_context(publish_record(settings.paths, record))
             announce(
                 ServeInfo(
                     url=info.url,
+                    certificate=files.certificate if files else None,
                     data_dir=settings.data_dir,
                     engine=engine.label,
                     models=len(catalog.list_models()),
@@ -113,9 +124,10 @@ async def _serve(
             stop=stop,
             hurry=hurry,
             logs=supervisor.logs,
-            limits=_limits(settings),
+            limits=limits,
             default_model=settings.default_model,
             info=info,
+            tls=certificate.context if certificate else None,
             on_listening=on_listening,
         )
 
@@ -179,15 +191,6 @@ def _model_of(path: Path) -> NewModel:
     )
 
 
-def _raise_file_limit() -> None:
-    """Take as many files as the system allows: each request needs two."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft >= min(hard, _MOST_FILES):
-        return
-    with suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, _MOST_FILES), hard))
-
-
 def _policy(settings: Settings) -> AdmissionPolicy:
     return AdmissionPolicy(
         max_resident=settings.max_resident,
@@ -211,7 +214,13 @@ def _supervisor_settings(settings: Settings) -> SupervisorSettings:
     )
 
 
-def _limits(settings: Settings) -> Limits:
+def _limits(loaded: LoadedSettings, files: int) -> Limits:
     names = {each.name for each in dataclasses.fields(Limits)}
     known = {each.name for each in dataclasses.fields(Settings)}
-    return Limits(**{name: getattr(settings, name) for name in names & known})
+    limits = Limits(**{name: getattr(loaded.settings, name) for name in names & known})
+    most = clients_within(files)
+    if limits.max_connections <= most:
+        return limits
+    if loaded.origins["max_connections"].layer != Layer.DEFAULT:
+        logger.warning("max_connections is %d: only %d files may be open", most, files)
+    return dataclasses.replace(limits, max_connections=most)

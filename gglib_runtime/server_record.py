@@ -30,6 +30,8 @@ class ServerRecord:
     socket: str
     """Path of the private unix socket, where the control plane answers."""
     version: str
+    certificate: str | None = None
+    """Path of the endpoint's certificate, where it speaks TLS."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +40,8 @@ class ServeInfo:
 
     url: str
     """Of the public endpoint, without a path."""
+    certificate: Path | None
+    """What clients have to trust, where the endpoint speaks TLS."""
     data_dir: Path
     engine: str
     """What runs the models and where it was found."""

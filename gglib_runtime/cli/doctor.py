@@ -26,7 +26,7 @@ _INDENT = 6
 
 @click.command()
 @as_json
-@with_settings("host", "port", "llama_server")
+@with_settings("host", "port", "tls_cert", "tls_key", "llama_server")
 def doctor(loaded: LoadedSettings, as_json: bool) -> ExitCode:
     """Look at all that gglib needs, and say what to do. Fails if it cannot work."""
     from gglib_runtime.cli.checks.finding import Verdict
@@ -43,13 +43,14 @@ def doctor(loaded: LoadedSettings, as_json: bool) -> ExitCode:
 
 
 def _examine(settings: Settings) -> Iterator[Finding]:
-    from gglib_runtime.cli.checks import engine, machine, state
+    from gglib_runtime.cli.checks import engine, listener, machine, state
 
     yield from _safely("llama-server", engine.check_engine, settings)
     yield from _safely("data directory", state.check_data_directory, settings)
     yield from _safely("database", state.check_database, settings)
     yield from _safely("leftover engines", state.check_orphans, settings)
-    yield from _safely("server", machine.check_endpoint, settings)
+    yield from _safely("server", listener.check_endpoint, settings)
+    yield from _safely("certificate", listener.check_certificate, settings)
     yield from _safely("memory", machine.check_memory, settings)
     yield from _safely("open files", machine.check_file_limit, settings)
     yield from _safely("uvloop", machine.check_event_loop, settings)

@@ -15,6 +15,8 @@ from gglib_runtime.cli.server import stated_reason
 if TYPE_CHECKING:
     import httpx
 
+    from gglib_runtime.cli.endpoint import Endpoint
+
 QUESTION = "Say hello in one short sentence."
 _MAX_TOKENS = 32
 _CONNECT_SECONDS = 10.0
@@ -29,7 +31,7 @@ class Answer:
     """From the request to the answer's end, loading included."""
 
 
-def ask(url: str, model: str) -> Answer:
+def ask(endpoint: Endpoint, model: str) -> Answer:
     """Have `model` answer `QUESTION`, however long it loads. Raises CommandFailed."""
     import httpx
 
@@ -41,8 +43,8 @@ def ask(url: str, model: str) -> Answer:
     timeout = httpx.Timeout(None, connect=_CONNECT_SECONDS)
     started = time.monotonic()
     try:
-        with httpx.Client(timeout=timeout, trust_env=False) as client:
-            response = client.post(f"{url}/v1/chat/completions", json=request)
+        with endpoint.open_client(timeout) as client:
+            response = client.post("/v1/chat/completions", json=request)
     except httpx.HTTPError as error:
         reason = str(error) or type(error).__name__
         raise CommandFailed(f"The endpoint did not answer: {reason}") from error

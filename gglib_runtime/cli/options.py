@@ -40,7 +40,13 @@ _SETTINGS_OPTIONS: tuple[Decorator, ...] = (
     ),
 )
 
-_METAVARS = {"Duration": "TIME", "Program": "PROGRAM", "Size": "SIZE", "Whole": "N"}
+_METAVARS = {
+    "Duration": "TIME",
+    "File": "FILE",
+    "Program": "PROGRAM",
+    "Size": "SIZE",
+    "Whole": "N",
+}
 
 
 def with_settings(

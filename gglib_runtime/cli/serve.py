@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 @with_settings(
     "host",
     "port",
+    "tls_cert",
+    "tls_key",
     "llama_server",
     "default_model",
     "default_ctx",
@@ -41,7 +43,7 @@ def serve(loaded: LoadedSettings, paths: tuple[Path, ...]) -> int:
     """
     from gglib_runtime.compose import run_serve
 
-    with explained(loaded.settings.host, loaded.settings.port):
+    with explained(loaded.settings.listen_address):
         return run_serve(loaded, paths, announce)
 
 

@@ -11,11 +11,13 @@ import signal
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from gglib_runtime.cli.catalog import open_store
+from gglib_runtime.cli.endpoint import Endpoint
 from gglib_runtime.cli.failures import CommandFailed, ExitCode, NoServer, report
 from gglib_runtime.cli.first_answer import ask
 from gglib_runtime.cli.listening import explained, next_free_port
@@ -23,6 +25,8 @@ from gglib_runtime.cli.options import with_settings
 from gglib_runtime.cli.output import abandon_output, note
 from gglib_runtime.cli.server import open_server
 from gglib_runtime.cli.welcome import say_answer, say_next_steps
+from gglib_runtime.listen_address import TcpAddress
+from gglib_runtime.server_record import read_record
 
 if TYPE_CHECKING:
     from gglib_core.models import Model
@@ -37,7 +41,7 @@ _JOIN_SECONDS = 5.0
 
 @click.command()
 @click.option("--check", "is_check", is_flag=True, help="End after the first answer.")
-@with_settings("host", "port", "llama_server")
+@with_settings("host", "port", "tls_cert", "tls_key", "llama_server")
 def up(loaded: LoadedSettings, is_check: bool) -> int:
     """Start the endpoint and send a first request through it.
 
@@ -48,10 +52,10 @@ def up(loaded: LoadedSettings, is_check: bool) -> int:
 
     settings = loaded.settings
     if (running := _running(settings)) is not None:
-        url, model = running
-        click.echo(f"gglib runs already at {url}")
-        code = _check(url, model) if is_check else ExitCode.OK
-        say_next_steps(url, model)
+        endpoint, model = running
+        click.echo(f"gglib runs already at {endpoint.url}")
+        code = _check(endpoint, model) if is_check else ExitCode.OK
+        say_next_steps(endpoint, model)
         return code
     click.echo(f"Engine: {find_engine(settings.llama_server, os.environ).label}")
     with open_store(settings) as store:
@@ -72,7 +76,8 @@ class FirstRequest:
 
     def announce(self, info: ServeInfo) -> None:
         """Begin; the server's loop is not held up."""
-        self._thread = threading.Thread(target=self._run, args=(info.url,), daemon=True)
+        endpoint = Endpoint(url=info.url, certificate=info.certificate)
+        self._thread = threading.Thread(target=self._run, args=(endpoint,), daemon=True)
         self._thread.start()
 
     def conclude(self, code: int) -> int:
@@ -83,9 +88,9 @@ class FirstRequest:
             return code
         return ExitCode.OK if self._is_answered else ExitCode.FAILURE
 
-    def _run(self, url: str) -> None:
+    def _run(self, endpoint: Endpoint) -> None:
         try:
-            self._tell(url)
+            self._tell(endpoint)
         except BrokenPipeError:  # who started it has stopped reading, and that ends no server
             abandon_output()
         except Exception as error:
@@ -94,10 +99,10 @@ class FirstRequest:
             if self._is_check:
                 os.kill(os.getpid(), signal.SIGTERM)
 
-    def _tell(self, url: str) -> None:
-        click.echo(f"gglib is up at {url}")
-        self._is_answered = _check(url, self._model) == ExitCode.OK
-        say_next_steps(url, self._model)
+    def _tell(self, endpoint: Endpoint) -> None:
+        click.echo(f"gglib is up at {endpoint.url}")
+        self._is_answered = _check(endpoint, self._model) == ExitCode.OK
+        say_next_steps(endpoint, self._model)
         if not self._is_check:
             click.echo("\nCtrl-C ends it.")
 
@@ -117,12 +122,12 @@ def model_to_ask(models: Sequence[Model], default: str | None) -> str | None:
 def _serve(loaded: LoadedSettings, request: FirstRequest) -> int:
     from gglib_runtime.compose import run_serve
 
-    with explained(loaded.settings.host, loaded.settings.port):
+    with explained(loaded.settings.listen_address):
         return request.conclude(run_serve(loaded, (), request.announce))
 
 
-def _running(settings: Settings) -> tuple[str, str | None] | None:
-    """The URL of this directory's server, and a model to ask: one that is loaded, if any is."""
+def _running(settings: Settings) -> tuple[Endpoint, str | None] | None:
+    """The server of this directory, and a model to ask: one that is loaded, if any is."""
 
     def cost(entry: dict[str, Any]) -> tuple[bool, bool]:
         is_default = settings.default_model in (entry["id"], *entry["aliases"])
@@ -131,19 +136,23 @@ def _running(settings: Settings) -> tuple[str, str | None] | None:
     try:
         with open_server(settings.paths) as server:
             able = [entry for entry in server.models() if "chat" in entry["capabilities"]]
-            return server.status()["url"], min(able, key=cost)["id"] if able else None
+            url = server.status()["url"]
     except NoServer:
         return None
+    record = read_record(settings.paths)
+    certificate = Path(record.certificate) if record and record.certificate else None
+    endpoint = Endpoint(url=url, certificate=certificate)
+    return endpoint, min(able, key=cost)["id"] if able else None
 
 
-def _check(url: str, model: str | None) -> ExitCode:
+def _check(endpoint: Endpoint, model: str | None) -> ExitCode:
     """Ask, and tell; failures too, for a server goes on where its first answer failed."""
     if model is None:
         note("gglib: No model in the catalog can chat, so no request was sent.")
         return ExitCode.FAILURE
     click.echo(f"Asking {model} …")
     try:
-        say_answer(ask(url, model))
+        say_answer(ask(endpoint, model))
     except CommandFailed as error:
         note(f"gglib: {error.message}")
         return ExitCode.FAILURE
@@ -186,7 +195,10 @@ def _calmed(loaded: LoadedSettings) -> Settings:
 
 
 def _with_free_port(settings: Settings) -> Settings:
-    port = next_free_port(settings.host, settings.port)
+    address = settings.listen_address
+    if not isinstance(address, TcpAddress):
+        return settings
+    port = next_free_port(address)
     if port == settings.port:
         return settings
     click.echo(f"Port {settings.port} is taken; using {port}.")

@@ -14,6 +14,7 @@ import click
 from gglib_runtime.cli.output import printable
 
 if TYPE_CHECKING:
+    from gglib_runtime.cli.endpoint import Endpoint
     from gglib_runtime.cli.first_answer import Answer
 
 _SHOWN_CHARACTERS = 200
@@ -28,33 +29,49 @@ def say_answer(answer: Answer) -> None:
     click.echo(f"Answer after {answer.seconds:.1f} s: {text}")
 
 
-def say_next_steps(url: str, model: str | None) -> None:
+def say_next_steps(endpoint: Endpoint, model: str | None) -> None:
     """Show how to ask from a shell and from Python, and how to add a model."""
     name = model or _PLACEHOLDER
-    click.echo(f"\nBase URL for OpenAI clients: {url}/v1\n")
-    click.echo(_curl(url, name))
-    click.echo(_python(url, name))
+    click.echo(f"\nBase URL for OpenAI clients: {endpoint.base_url}/v1\n")
+    if endpoint.certificate is not None:
+        click.echo(f"Clients have to trust {endpoint.certificate}, or whoever issued it.\n")
+    click.echo(_curl(endpoint, name))
+    click.echo(_python(endpoint, name))
     click.echo("Add a real model; no restart is needed:\n\n  gglib model add /path/to/model.gguf")
 
 
-def _curl(url: str, model: str) -> str:
+def _curl(endpoint: Endpoint, model: str) -> str:
     message = {"role": "user", "content": "Hello!"}
     body = shlex.quote(json.dumps({"model": model, "messages": [message]}))
     return f"""\
 Ask from a shell:
 
-  curl {url}/v1/chat/completions -H 'Content-Type: application/json' \\
-    -d {body}
+  curl {_curl_options(endpoint)}{endpoint.base_url}/v1/chat/completions \\
+    -H 'Content-Type: application/json' -d {body}
 """
 
 
-def _python(url: str, model: str) -> str:
+def _curl_options(endpoint: Endpoint) -> str:
+    options: list[str] = []
+    if endpoint.certificate is not None:
+        options += ["--cacert", shlex.quote(str(endpoint.certificate))]
+    if endpoint.socket_path is not None:
+        options += ["--unix-socket", shlex.quote(endpoint.socket_path)]
+    return "".join(f"{option} " for option in options)
+
+
+def _python(endpoint: Endpoint, model: str) -> str:
+    imports, transport = "", ""
+    if endpoint.socket_path is not None:
+        imports = "import httpx\n  "
+        path = json.dumps(endpoint.socket_path)
+        transport = f", http_client=httpx.Client(transport=httpx.HTTPTransport(uds={path}))"
     return f"""\
 Ask from Python, after `pip install openai`:
 
-  from openai import OpenAI
+  {imports}from openai import OpenAI
 
-  client = OpenAI(base_url="{url}/v1", api_key="none")
+  client = OpenAI(base_url="{endpoint.base_url}/v1", api_key="none"{transport})
   answer = client.chat.completions.create(
       model={json.dumps(model)}, messages=[{{"role": "user", "content": "Hello!"}}]
   )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from gglib_runtime.listen_address import UNIX_PREFIX, UnixAddress, listen_address
 from gglib_runtime.settings.units import (
     format_duration,
     format_size,
@@ -20,6 +21,7 @@ from gglib_runtime.settings.units import (
 )
 
 _DATABASES = ("sqlite", "postgres", "postgresql")
+_FILE_MODE = re.compile(r"(0o?)?[0-7]{3}")
 _WHOLE_NUMBER = re.compile(r"-?[0-9]+")
 _URL_PASSWORD = re.compile(r"(://[^:/@]*:).*(?=@)|(password=)[^&]*", re.DOTALL)
 
@@ -50,6 +52,11 @@ def _text(raw: object) -> str:
     if not isinstance(raw, str) or not raw.strip() or not raw.isprintable():
         raise ValueError(raw)
     return raw.strip()
+
+
+def _absolute(raw: object, base: Path) -> Path:
+    text = str(raw) if isinstance(raw, Path) else _text(raw)
+    return base.joinpath(Path(text).expanduser()).absolute()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,9 +189,59 @@ class Directory:
     bounds: str = "a path"
 
     def parse(self, raw: object, base: Path) -> Path:
-        if isinstance(raw, Path):
-            raw = str(raw)
-        return base.joinpath(Path(_text(raw)).expanduser()).absolute()
+        return _absolute(raw, base)
+
+    def show(self, value: object) -> str:
+        return str(value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """A file's path, made absolute; it need not exist yet."""
+
+    expected: str = "the path of a file"
+    bounds: str = "a path"
+
+    def parse(self, raw: object, base: Path) -> Path:
+        return _absolute(raw, base)
+
+    def show(self, value: object) -> str:
+        return str(value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileMode:
+    """Who may use a file: an octal number, as text because a bare number would be decimal."""
+
+    expected: str = 'an octal mode as text, such as "0600" or "0660"'
+    bounds: str = "an octal mode"
+
+    def parse(self, raw: object, base: Path) -> int:
+        if isinstance(raw, int) and not isinstance(raw, bool) and 0 <= raw <= 0o777:
+            return raw
+        text = _text(raw)
+        if not _FILE_MODE.fullmatch(text):
+            raise ValueError(raw)
+        return int(text, 8)
+
+    def show(self, value: object) -> str:
+        assert isinstance(value, int)
+        return f"{value:04o}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenHost:
+    """Where to listen: an address, or one of the other forms; a unix path is made absolute."""
+
+    expected: str = "an address or a name, unix:PATH, fd://NUMBER or systemd"
+    bounds: str = "see [listening](listening.md)"
+
+    def parse(self, raw: object, base: Path) -> str:
+        text = _text(raw)
+        address = listen_address(text, 0)
+        if isinstance(address, UnixAddress):
+            return f"{UNIX_PREFIX}{_absolute(str(address.path), base)}"
+        return text
 
     def show(self, value: object) -> str:
         return str(value)

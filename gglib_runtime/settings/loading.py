@@ -209,7 +209,7 @@ def _unknown_key(key: str) -> str:
 def _contradiction_problems(settings: Settings, origins: Mapping[str, Origin]) -> Iterator[str]:
     for key, expected in contradictions(settings):
         value = getattr(settings, key)
-        shown = declarations()[key].kind.show(value)
+        shown = declarations()[key].show(value)
         origin = origins.get(key, Origin(Layer.DEFAULT))
         yield f"{key} = {shown!r} ({origin}): expected {expected}"
 

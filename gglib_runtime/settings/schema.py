@@ -12,13 +12,17 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
+from gglib_runtime.listen_address import ListenAddress, listen_address
 from gglib_runtime.paths import DataPaths, default_data_dir
 from gglib_runtime.settings.kinds import (
     Choice,
     DatabaseUrl,
     Directory,
     Duration,
+    File,
+    FileMode,
     Kind,
+    ListenHost,
     Program,
     Size,
     Text,
@@ -48,13 +52,36 @@ class About:
 class Settings:
     """Everything that can be set; within bounds when it comes from `load_settings`."""
 
-    host: Annotated[str, About(Text(), "Address that the endpoint listens on.")] = "127.0.0.1"
+    host: Annotated[
+        str,
+        About(
+            ListenHost(),
+            "Where the endpoint listens: an address, unix:PATH, or a socket that whoever starts "
+            "gglib passes, which is fd://NUMBER or systemd.",
+        ),
+    ] = "127.0.0.1"
     port: Annotated[
         int,
         About(
             Whole(minimum=0, maximum=65535), "TCP port of the endpoint; 0 takes any that is free."
         ),
     ] = 8080
+    unix_socket_mode: Annotated[
+        int,
+        About(FileMode(), "Who may connect to a unix socket: the mode of its file."),
+    ] = 0o600
+    tls_cert: Annotated[
+        Path | None,
+        About(
+            File(),
+            "Certificate of the endpoint, with its chain behind it, in PEM form; with it, clients "
+            "have to speak TLS. Read again when it changes.",
+            "none: plain HTTP",
+        ),
+    ] = None
+    tls_key: Annotated[
+        Path | None, About(File(), "Private key of `tls_cert`, in PEM form, not encrypted.", "none")
+    ] = None
     data_dir: Annotated[
         Path,
         About(
@@ -200,6 +227,21 @@ class Settings:
     max_header_count: Annotated[
         int, About(Whole(minimum=8, maximum=10_000), "Most headers in a request.")
     ] = 100
+    max_connections: Annotated[
+        int,
+        About(
+            Whole(minimum=0, maximum=1_000_000),
+            "Connections of clients, idle ones too; more get 503. Never more than open files "
+            "allow; 0 is no limit.",
+        ),
+    ] = 20_000
+    max_connections_per_peer: Annotated[
+        int,
+        About(
+            Whole(minimum=0, maximum=1_000_000),
+            "Connections from one address, or from one /64 network of IPv6; 0 is no limit.",
+        ),
+    ] = 0
     max_concurrent_requests: Annotated[
         int,
         About(
@@ -270,6 +312,11 @@ class Settings:
         return DataPaths(self.data_dir)
 
     @property
+    def listen_address(self) -> ListenAddress:
+        """What `host` and `port` say."""
+        return listen_address(self.host, self.port)
+
+    @property
     def effective_database_url(self) -> str:
         """`database_url`, or the SQLite file in `data_dir`."""
         return self.database_url or f"sqlite:///{self.paths.database}"
@@ -309,7 +356,12 @@ def _declare(each: dataclasses.Field[Any], hint: Any) -> Declaration:  # noqa: A
 
 def contradictions(settings: Settings) -> tuple[tuple[str, str], ...]:
     """Keys whose values do not go together with others', each with what is expected of it."""
-    if settings.max_buffered_bytes >= settings.max_body_bytes:
-        return ()
-    largest = declarations()["max_body_bytes"].show(settings.max_body_bytes)
-    return (("max_buffered_bytes", f"at least max_body_bytes, which is {largest}"),)
+    found: list[tuple[str, str]] = []
+    if settings.max_buffered_bytes < settings.max_body_bytes:
+        largest = declarations()["max_body_bytes"].show(settings.max_body_bytes)
+        found.append(("max_buffered_bytes", f"at least max_body_bytes, which is {largest}"))
+    if settings.tls_key is None and settings.tls_cert is not None:
+        found.append(("tls_key", "a file, for tls_cert needs its key"))
+    if settings.tls_cert is None and settings.tls_key is not None:
+        found.append(("tls_cert", "a file, for tls_key is nothing without its certificate"))
+    return tuple(found)

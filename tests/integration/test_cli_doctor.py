@@ -183,7 +183,7 @@ def test_few_files_are_a_warning(shell: Shell) -> None:
     done = shell.process("doctor", "--json", "--port", str(free_port()), preexec_fn=lower)
     checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
     assert checks["open files"]["verdict"] == "warn"
-    assert "256 now, 1024 for the server: about 512 streams" in checks["open files"]["detail"]
+    assert checks["open files"]["detail"] == "1024 for the server: enough for 480 clients at once"
 
 
 def test_db_tells_and_brings_the_schema(shell: Shell) -> None:

@@ -88,7 +88,7 @@ def test_a_record_is_there_for_as_long_as_its_block(paths: DataPaths) -> None:
     assert read_record(paths) is None
     with publish_record(paths, record()):
         assert read_record(paths) == record()
-        fields = {"pid", "started", "url", "socket", "version"}
+        fields = {"pid", "started", "url", "socket", "version", "certificate"}
         assert set(json.loads(paths.server_record.read_text())) == fields
     assert read_record(paths) is None
     assert list(paths.run.glob("serve*")) == []

@@ -88,7 +88,7 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
         f"  quantum = 3 ({config}): there is no such setting; did you mean quantum_seconds?",
         f"  log_level = 'loud' ({config}): expected debug, info, warning or error",
         "  queue_limit = 'many' (GGLIB_QUEUE_LIMIT): expected a whole number from 1 to 1000000",
-        "  host = ' ' (--host): expected a text that is not empty",
+        "  host = ' ' (--host): expected an address or a name, unix:PATH, fd://NUMBER or systemd",
         "  prot = '1' (--set): there is no such setting; did you mean port?",
     ]
 
@@ -122,6 +122,17 @@ def test_one_wrong_setting_makes_one_line() -> None:
         'max_body_bytes = "1' + "0" * 5000 + '"',
         'idle_seconds = "' + "9" * 400 + 'd"',
         'port = ""',
+        'host = "unix:"',
+        'host = "fd://"',
+        'host = "fd://x"',
+        'host = "fd://-1"',
+        "unix_socket_mode = 660",
+        "unix_socket_mode = true",
+        'unix_socket_mode = "rw"',
+        'unix_socket_mode = "888"',
+        'unix_socket_mode = "01777"',
+        "tls_cert = 1",
+        "max_connections = -1",
     ],
 )
 def test_values_of_the_wrong_type_or_size_are_refused(tmp_path: Path, line: str) -> None:
@@ -135,6 +146,32 @@ def test_values_that_contradict_each_other_are_refused() -> None:
         "A setting is wrong: max_buffered_bytes = '512MiB' (default): "
         "expected at least max_body_bytes, which is 1GiB"
     )
+
+
+@pytest.mark.parametrize(("given", "missing"), [("tls_cert", "tls_key"), ("tls_key", "tls_cert")])
+def test_a_certificate_and_its_key_belong_together(given: str, missing: str) -> None:
+    message = complaint(flags={given: "some.pem"})
+    assert message.startswith(f"A setting is wrong: {missing} = None (default): expected a file")
+
+
+def test_where_to_listen_has_many_forms(tmp_path: Path) -> None:
+    forms = {
+        "unix:run/x.sock": f"unix:{tmp_path}/run/x.sock",
+        "unix:/x.sock": "unix:/x.sock",
+        "fd://3": "fd://3",
+        "systemd": "systemd",
+        "::1": "::1",
+    }
+    for form, meant in forms.items():
+        loaded = load_settings(write(tmp_path, f'host = "{form}"\n'), environ={})
+        assert loaded.settings.host == meant
+
+
+@pytest.mark.parametrize("raw", ['"0660"', '"660"', '"0o660"', "0o660"])
+def test_the_mode_of_a_socket_is_octal(tmp_path: Path, raw: str) -> None:
+    loaded = load_settings(write(tmp_path, f"unix_socket_mode = {raw}\n"), environ={})
+    assert loaded.settings.unix_socket_mode == 0o660
+    assert declarations()["unix_socket_mode"].show(0o660) == "0660"
 
 
 def test_a_password_is_never_shown(tmp_path: Path) -> None:
