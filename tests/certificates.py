@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 
 @cache
@@ -31,9 +36,47 @@ def write_pair(directory: Path, issued: trustme.LeafCert, stem: str = "tls") -> 
     return pair
 
 
-def issue_pair(directory: Path, stem: str = "tls", *, name: str = "localhost") -> Pair:
-    """A new pair for `name` and the loopback address."""
-    return write_pair(directory, authority().issue_cert(name, "127.0.0.1", "::1"), stem)
+def issue_pair(
+    directory: Path, stem: str = "tls", *, name: str = "localhost", **options: Any
+) -> Pair:
+    """A new pair for `name` and the loopback addresses."""
+    issued = authority().issue_cert(name, "127.0.0.1", "::1", **options)
+    return write_pair(directory, issued, stem)
+
+
+def self_signed_pair(directory: Path, *, usage: x509.ObjectIdentifier | None = None) -> Pair:
+    """A pair whose certificate vouches for itself; `usage` is what it says that it is for."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    builder = (
+        x509.CertificateBuilder(issuer_name=name, subject_name=name, public_key=key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+    )
+    if usage is not None:
+        builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+    pair = Pair(directory / "self.crt", directory / "self.key")
+    certificate = builder.sign(key, hashes.SHA256())
+    pair.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    pair.key.write_bytes(_pem(key, serialization.NoEncryption()))
+    return pair
+
+
+def encrypt_key(path: Path) -> None:
+    """Protect the key in that file by a passphrase."""
+    key = serialization.load_pem_private_key(path.read_bytes(), None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey)
+    path.write_bytes(_pem(key, serialization.BestAvailableEncryption(b"secret")))
+
+
+def _pem(
+    key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey,
+    encryption: serialization.KeySerializationEncryption,
+) -> bytes:
+    encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    return key.private_bytes(encoding, form, encryption)
 
 
 @cache
