@@ -173,6 +173,7 @@ class LaunchFailure(StrEnum):
     NO_ENGINE = "no_engine"
     CRASHED = "crashed"
     WEDGED = "wedged"
+    OUT_OF_FILES = "out_of_files"
 
     @property
     def is_permanent(self) -> bool:

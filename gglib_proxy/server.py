@@ -36,6 +36,7 @@ _SWITCH_INTERVAL_SECONDS = 0.0005
 """How long a busy thread may hold the interpreter; the default of 5 ms shows in the p99."""
 _CLOSE_SECONDS = 2.0
 """For the last bytes to leave, and for the control plane to end."""
+_IMPORT_RETRY_SECONDS = 1.0
 
 
 async def serve(
@@ -225,12 +226,22 @@ async def _control_plane(
         await asyncio.gather(task, return_exceptions=True)
 
 
+async def _imported(name: str) -> Any:  # noqa: ANN401 -- a module
+    """Import in a thread; again and again while no file is left to read it from, say."""
+    while True:
+        try:
+            return await asyncio.to_thread(importlib.import_module, name)
+        except OSError as error:
+            logger.error("the control plane cannot be loaded yet: %s", error)
+            await asyncio.sleep(_IMPORT_RETRY_SECONDS)
+
+
 async def _run_control(
     plane: DataPlane, listener: socket.socket, socket_path: str, context: ControlContext
 ) -> None:
     try:
         names = ("gglib_proxy.control.app", "gglib_proxy.control.server")
-        app, server = [await asyncio.to_thread(importlib.import_module, name) for name in names]
+        app, server = [await _imported(name) for name in names]
         gc.collect()
         gc.freeze()  # what start-up made stays: later collections need not look at it
         plane.control_started(socket_path)

@@ -5,6 +5,7 @@ The lines are llama-server's own, as several builds print them.
 
 from __future__ import annotations
 
+import errno
 import re
 import signal
 from collections.abc import Iterable, Sequence
@@ -64,6 +65,17 @@ def classify(exit_code: int, lines: Sequence[str]) -> tuple[LaunchFailure, str]:
     if exit_code < 0:
         return _by_signal(-exit_code)
     return LaunchFailure.CRASHED, f"the engine exited with code {exit_code}{_last_words(lines)}"
+
+
+def refusal_of(error: OSError) -> tuple[LaunchFailure, str]:
+    """What it means that the system would not start a process."""
+    reason = f"the engine cannot be started: {error.strerror or error}"
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        hint = "gglib or the system has too many files open; `gglib doctor` shows the limit"
+        return LaunchFailure.OUT_OF_FILES, f"{reason}: {hint}"
+    if error.errno == errno.ENOMEM:
+        return LaunchFailure.OUT_OF_MEMORY, reason
+    return LaunchFailure.CRASHED, reason
 
 
 def _by_signal(number: int) -> tuple[LaunchFailure, str]:

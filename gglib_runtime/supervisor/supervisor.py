@@ -24,6 +24,7 @@ from gglib_core.errors import AdmissionError, LaunchFailed, LaunchFailure
 from gglib_core.models import Model, ModelState, RunningModel, Target
 from gglib_core.ports import ModelCatalog
 from gglib_runtime.paths import DataPaths
+from gglib_runtime.supervisor.failures import refusal_of
 from gglib_runtime.supervisor.launching import Engine, Launch, Launcher, exit_error
 from gglib_runtime.supervisor.log_files import open_log_writer
 from gglib_runtime.supervisor.logs import EngineLogs
@@ -245,8 +246,7 @@ class Supervisor:
         try:
             engine = await stack.enter_async_context(self._launcher.open_engine(launch, spec))
         except OSError as error:
-            reason = f"the engine cannot be started: {error}"
-            raise launch.failure(LaunchFailure.CRASHED, reason) from error
+            raise launch.failure(*refusal_of(error)) from error
         launch.timings.memory_seconds = launched_at - begun_at
         launch.timings.spawn_seconds = launch.spawned_at - launched_at
         launch.timings.ready_seconds = time.monotonic() - launch.spawned_at

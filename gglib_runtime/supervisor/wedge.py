@@ -29,6 +29,8 @@ _LATE_SECONDS = 5.0
 _PATIENCE_WITH_BUSY = 5
 """An engine that computes is given so many times the limit: a large batch on a slow processor is
 silent for as long as it takes."""
+_LEAST_LOOKS = 3
+"""Progress is seen by comparing, so a short limit is not enough to condemn anybody."""
 _ERRORS_THAT_COUNT = 10
 _ECHO_SECONDS = 0.05
 """What an engine prints about our own question comes within this time after its answer."""
@@ -93,6 +95,8 @@ class WedgeWatch:
         self._line_at = output.last_line_at
         self._slots: bytes | None = None
         self._effort: Effort | None = None
+        self._doubts = 0
+        """Looks in a row at which nothing had been heard."""
 
     async def wedged(self) -> str:
         """Wait until the engine is taken for wedged; why, as part of a sentence."""
@@ -125,9 +129,11 @@ class WedgeWatch:
         self._quiet_since = self._worked_at = now
         self._line_at = self._output.last_line_at
         self._slots = self._effort = None
+        self._doubts = 0
 
     async def _doubt(self, now: float) -> None:
         """Nothing was heard: ask, and take any change for a sign of life."""
+        self._doubts += 1
         slots = await self._ask.slots()
         await asyncio.sleep(_ECHO_SECONDS)
         self._line_at = self._output.last_line_at
@@ -143,7 +149,8 @@ class WedgeWatch:
     def _silence(self, now: float) -> str | None:
         quiet = now - self._quiet_since
         is_idle = now - self._worked_at >= self._limit
-        if quiet < (self._limit if is_idle else self._limit * _PATIENCE_WITH_BUSY):
+        limit = self._limit if is_idle else self._limit * _PATIENCE_WITH_BUSY
+        if quiet < limit or self._doubts < _LEAST_LOOKS:
             return None
         return f"it had requests and gave no sign of life for {quiet:.0f} s"
 
@@ -186,7 +193,7 @@ async def watching(
     target = engine.target
     questions = Questions(
         slots=lambda: ask_slots(target.port, target.api_key),
-        effort=lambda: asyncio.to_thread(measure_effort, engine.pid),
+        effort=lambda: _effort_of(engine.pid),
     )
     watch = WedgeWatch(holder, engine.activity, engine.output, questions, limit_seconds)
     task = asyncio.get_running_loop().create_task(_tell(watch, on_wedged))
@@ -195,6 +202,13 @@ async def watching(
     finally:
         task.cancel()
         await asyncio.wait([task])
+
+
+async def _effort_of(pid: int) -> Effort | None:
+    try:
+        return await asyncio.to_thread(measure_effort, pid)
+    except OSError:  # no file is left to read it from
+        return None
 
 
 async def _tell(watch: WedgeWatch, on_wedged: Callable[[str], None]) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 import pytest
 
 from gglib_core.errors import LaunchFailure
 from gglib_runtime.simulator.failures import failure_lines
-from gglib_runtime.supervisor.failures import classify
+from gglib_runtime.supervisor.failures import classify, refusal_of
 
 LOADING = "0.00.012.000 I srv  load_model: loading model '/m.gguf'"
 GENERIC = "0.00.020.000 E srv  llama_server: exiting due to model loading error"
@@ -106,3 +109,18 @@ def test_a_detail_is_one_line_of_bearable_length() -> None:
     _, detail = classify(1, ["0.00.013.000 E failed to allocate " + "x" * 10_000])
     assert len(detail) < 400
     assert detail.startswith("failed to allocate")
+
+
+@pytest.mark.parametrize(
+    ("number", "failure"),
+    [
+        (errno.EMFILE, LaunchFailure.OUT_OF_FILES),
+        (errno.ENFILE, LaunchFailure.OUT_OF_FILES),
+        (errno.ENOMEM, LaunchFailure.OUT_OF_MEMORY),
+        (errno.EACCES, LaunchFailure.CRASHED),
+    ],
+)
+def test_a_system_that_starts_no_process_is_understood(number: int, failure: LaunchFailure) -> None:
+    found, detail = refusal_of(OSError(number, os.strerror(number)))
+    assert found is failure
+    assert os.strerror(number) in detail

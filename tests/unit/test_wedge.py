@@ -79,6 +79,12 @@ async def test_an_engine_that_shows_nothing_for_the_limit_is_wedged(situation: S
     assert "no sign of life" in reason
 
 
+async def test_a_short_limit_leaves_time_to_compare(monkeypatch: pytest.MonkeyPatch) -> None:
+    situation = Situation(monkeypatch, limit=0.5)
+    assert await situation.pass_time(2 * situation.watch.step_seconds) is None
+    assert await situation.pass_time(situation.watch.step_seconds)
+
+
 async def test_not_answering_about_slots_is_no_sign_of_life(situation: Situation) -> None:
     situation.slots = None
     assert await situation.pass_time(LIMIT + 10)
