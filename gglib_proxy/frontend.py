@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 TlsContext = Callable[[], ssl.SSLContext]
 """The context for a connection that comes now."""
 
-_MOST_TOLD = 32
+_MOST_TOLD = 16
 """Refused clients that are being told why, each with a file of its own; more are just closed."""
 
 
@@ -42,19 +42,23 @@ class Frontend:
         self.seats = Seats(limits.max_connections, limits.max_connections_per_peer)
         self.refused: Members[RefusedConnection] = Members()
         self._refusals = OncePerSecond(plane.loop, self._report)
+        self._last_reason = ""
 
     def protocol_for(self, address: Any) -> asyncio.Protocol | None:  # noqa: ANN401 -- as the socket module has it
         seats = self.seats
         peer = seats.peer_of(address)
-        if seats.is_full or not seats.has_for(peer):
-            return self._refuse()
+        if seats.is_full:
+            return self._refuse("max_connections")
+        if not seats.has_for(peer):
+            return self._refuse("max_connections_per_peer")
         seats.take(peer)
         leave = partial(seats.give_back, peer)
         if self._tls is None:
             return ClientConnection(self._plane, on_lost=leave)
         return self._secured(self._tls(), ClientConnection(self._plane), leave)
 
-    def _refuse(self) -> asyncio.Protocol | None:
+    def _refuse(self, limit: str) -> asyncio.Protocol | None:
+        self._last_reason = f"{limit} is reached, {self.seats.taken} are open"
         self._refusals.count()
         if len(self.refused) >= _MOST_TOLD:
             return None
@@ -75,11 +79,7 @@ class Frontend:
         )
 
     def _report(self, times: int) -> None:
-        seats = self.seats
-        which = "max_connections" if seats.is_full else "max_connections_per_peer"
-        logger.warning(
-            "%d connections were refused: %s is reached (%d are open)", times, which, seats.taken
-        )
+        logger.warning("%d connections were refused: %s", times, self._last_reason)
 
     async def aclose(self) -> None:
         """Cut those that are not in: they shake hands, or are being refused."""

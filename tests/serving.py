@@ -20,7 +20,7 @@ from tests.command_line import Shell
 
 WAIT_SECONDS = 60.0
 _POLL_SECONDS = 0.01
-_LISTENS = re.compile(r"listens on (http://127\.0\.0\.1:\d+)$")
+_LISTENS = re.compile(r"listens on (https?(?:://|\+unix://)\S+)$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
