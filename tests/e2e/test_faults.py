@@ -90,8 +90,7 @@ async def test_a_long_answer_of_which_nothing_is_heard_is_no_wedge(tmp_path: Pat
         await under_way(server, 0)
 
 
-async def test_our_questions_keep_a_stopped_slot_from_nothing(tmp_path: Path) -> None:
-    """What llama-server prints about `/slots` is no sign of life, so it must not count as one."""
+async def test_a_question_about_slots_prints_nothing_that_passes_for_life(tmp_path: Path) -> None:
     with serving(shell_with_model(tmp_path)) as server:
         await ask(server)
         before = len(server.shell.output("logs", "tiny-b").splitlines())
