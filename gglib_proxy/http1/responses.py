@@ -97,6 +97,16 @@ class ResponseReader:
             raise ResponseError("what it sent is not HTTP")
         self.is_started = True
         self.chunks = []
+        room = MAX_OVERHEAD_BYTES - self._overhead_bytes
+        if len(data) <= room or self.head is not None:
+            self._feed(parser, data)
+        else:
+            self._feed(parser, data[:room])
+            if self.head is None:
+                raise _head_too_large()
+            self._feed(parser, data[room:])
+
+    def _feed(self, parser: httptools.HttpResponseParser, data: bytes) -> None:
         problem: str | None = None
         try:
             parser.feed_data(data)
@@ -111,7 +121,7 @@ class ResponseReader:
         # Heads and trailers are held until they are whole: they may not grow for ever.
         self._overhead_bytes = 0 if self.chunks else self._overhead_bytes + len(data)
         if self._overhead_bytes > MAX_OVERHEAD_BYTES:
-            raise ResponseError(f"its head is larger than {MAX_OVERHEAD_BYTES} bytes")
+            raise _head_too_large()
 
     def end(self, *, is_clean: bool) -> None:
         """The upstream closed, cleanly or not; raises ResponseError unless the body ends so."""
@@ -165,6 +175,10 @@ class ResponseReader:
     def on_message_complete(self) -> None:
         if not self._is_informational:
             self.is_complete = True
+
+
+def _head_too_large() -> ResponseError:
+    return ResponseError(f"its head is larger than {MAX_OVERHEAD_BYTES} bytes")
 
 
 def read_response_head(status: int, headers: Headers) -> ResponseHead:
