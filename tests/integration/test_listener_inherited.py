@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shlex
 import socket
@@ -11,7 +10,6 @@ import sys
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -23,7 +21,6 @@ from tests.command_line import REPOSITORY, WAIT_SECONDS, Shell
 from tests.faults import CHAT, body, simulating_shell
 from tests.serving import Served, serving
 
-FIRST = 3
 needs_proc = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
 
 
@@ -32,21 +29,11 @@ def shell(tmp_path: Path) -> Shell:
     return simulating_shell(tmp_path / "home", {"alpha": {}})
 
 
-def passed(*sockets: socket.socket) -> dict[str, Any]:
-    """How to start a process that finds these sockets at 3 and so on."""
-    numbers = range(FIRST, FIRST + len(sockets))
-
-    def put() -> None:
-        spare = [os.dup(each.fileno()) for each in sockets]
-        for number, copy in zip(numbers, spare, strict=True):
-            os.dup2(copy, number)
-
-    return {"pass_fds": tuple(numbers), "preexec_fn": put}
-
-
 @contextmanager
-def on_third(shell: Shell, listener: socket.socket) -> Generator[Served]:
-    with serving(shell, "--host", "fd://3", **passed(listener)) as server:
+def inheriting(shell: Shell, listener: socket.socket) -> Generator[Served]:
+    """A server on a socket of ours."""
+    number = listener.fileno()
+    with serving(shell, "--host", f"fd://{number}", pass_fds=(number,)) as server:
         yield server
 
 
@@ -67,7 +54,7 @@ def chat(url: str) -> int:
 
 @pytest.mark.parametrize("listening", [True, False])
 def test_a_socket_may_listen_already(shell: Shell, listening: bool) -> None:
-    with bound(listening=listening) as listener, on_third(shell, listener) as server:
+    with bound(listening=listening) as listener, inheriting(shell, listener) as server:
         assert server.url == f"http://127.0.0.1:{listener.getsockname()[1]}"
         assert chat(server.url) == 200
         assert server.stop() == 0
@@ -76,7 +63,7 @@ def test_a_socket_may_listen_already(shell: Shell, listening: bool) -> None:
 def test_the_socket_survives_the_server(shell: Shell) -> None:
     with bound() as listener:
         for _ in range(2):
-            with on_third(shell, listener) as server:
+            with inheriting(shell, listener) as server:
                 assert httpx.get(f"{server.url}/health").status_code == 200
                 assert server.stop() == 0
         with socket.create_connection(listener.getsockname()):  # it waits for the next server
@@ -88,7 +75,7 @@ def test_a_unix_socket_may_be_passed_and_its_file_stays(shell: Shell, tmp_path: 
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen()
-        with on_third(shell, listener) as server:
+        with inheriting(shell, listener) as server:
             transport = httpx.HTTPTransport(uds=str(path))
             with httpx.Client(transport=transport, base_url="http://any") as client:
                 assert client.get("/health").status_code == 200
@@ -98,7 +85,7 @@ def test_a_unix_socket_may_be_passed_and_its_file_stays(shell: Shell, tmp_path: 
 
 @needs_proc
 def test_no_engine_inherits_it(shell: Shell) -> None:
-    with bound() as listener, on_third(shell, listener) as server:
+    with bound() as listener, inheriting(shell, listener) as server:
         inode = os.fstat(listener.fileno()).st_ino
         assert chat(server.url) == 200
         engines = server.engines()
@@ -108,8 +95,8 @@ def test_no_engine_inherits_it(shell: Shell) -> None:
 
 
 def has_socket(pid: int, inode: int) -> bool:
-    links = [os.readlink(each) for each in Path(f"/proc/{pid}/fd").iterdir()]
-    return f"socket:[{inode}]" in links
+    links = [each.readlink() for each in Path(f"/proc/{pid}/fd").iterdir()]
+    return Path(f"socket:[{inode}]") in links
 
 
 def test_a_number_that_is_no_listener_is_refused() -> None:
@@ -139,9 +126,8 @@ def test_a_number_that_is_not_open_is_refused() -> None:
 def test_a_listener_becomes_our_own(family: int) -> None:
     try:
         original = bound(family=family)
-    except OSError as error:
-        assert error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
-        pytest.skip("this machine has no IPv6")
+    except OSError:
+        pytest.skip("this machine has no address of that family")
     with original:
         number = os.dup(original.fileno())
         os.set_inheritable(number, True)
@@ -158,8 +144,8 @@ def test_a_listener_becomes_our_own(family: int) -> None:
 
 def test_systemd_passes_its_socket(shell: Shell) -> None:
     command = shlex.join([sys.executable, "-m", "gglib_runtime", "serve", "--host", "systemd"])
-    script = f"LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=gglib.socket exec {command}"
-    with bound() as listener, running(shell, script, listener) as process:
+    told = "LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=gglib.socket"
+    with bound() as listener, running(shell, f"{told} exec {command}", listener) as process:
         assert process.stdout is not None
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         assert process.stdout.readline().split()[-1] == url
@@ -171,17 +157,18 @@ def test_systemd_passes_its_socket(shell: Shell) -> None:
 
 
 @contextmanager
-def running(shell: Shell, script: str, *sockets: socket.socket) -> Generator[subprocess.Popen[str]]:
+def running(shell: Shell, script: str, listener: socket.socket) -> Generator[subprocess.Popen[str]]:
+    """A process that has the socket as its file 3."""
     inherited = {key: text for key, text in os.environ.items() if not key.startswith("GGLIB_")}
     with subprocess.Popen(
-        ["sh", "-c", script],
+        ["sh", "-c", f"exec 3<&{listener.fileno()}; {script}"],
         env=inherited | shell.environ,
         cwd=REPOSITORY,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        **passed(*sockets),
+        pass_fds=(listener.fileno(),),
     ) as process:
         try:
             yield process
