@@ -126,7 +126,7 @@ class FakeUpstream:
         self.open = 0
         self.port = 0
         self._changed = asyncio.Condition()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._playing: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     async def note(self, received: Received) -> None:
         self.requests.append(received)
@@ -153,8 +153,8 @@ class FakeUpstream:
         self.open += 1
         script = self.scripts[min(number, len(self.scripts) - 1)]
         task = asyncio.ensure_future(self._play(script, number, reader, writer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._playing[task] = writer
+        task.add_done_callback(self._playing.pop)
 
     async def _play(
         self,
@@ -176,9 +176,10 @@ class FakeUpstream:
                 self._changed.notify_all()
 
     async def aclose(self) -> None:
-        for task in self._tasks:
+        for task, writer in self._playing.items():
             task.cancel()
-        results = await asyncio.gather(*self._tasks, return_exceptions=True)
+            writer.transport.abort()  # its script may not have begun
+        results = await asyncio.gather(*self._playing, return_exceptions=True)
         for result in results:
             if isinstance(result, Exception):
                 raise result
