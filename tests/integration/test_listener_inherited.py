@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import socket
 import subprocess
 import sys
@@ -143,9 +142,7 @@ def test_a_listener_becomes_our_own(family: int) -> None:
 
 
 def test_systemd_passes_its_socket(shell: Shell) -> None:
-    command = shlex.join([sys.executable, "-m", "gglib_runtime", "serve", "--host", "systemd"])
-    told = "LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=gglib.socket"
-    with bound() as listener, running(shell, f"{told} exec {command}", listener) as process:
+    with bound() as listener, started_as_systemd_does(shell, listener) as process:
         assert process.stdout is not None
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         assert process.stdout.readline().split()[-1] == url
@@ -156,12 +153,21 @@ def test_systemd_passes_its_socket(shell: Shell) -> None:
         assert process.returncode == 0
 
 
+SYSTEMD = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1", "LISTEN_FDNAMES": "gglib.socket"}
+os.execv(sys.executable, [sys.executable, "-m", "gglib_runtime", "serve", "--host", "systemd"])
+"""
+
+
 @contextmanager
-def running(shell: Shell, script: str, listener: socket.socket) -> Generator[subprocess.Popen[str]]:
-    """A process that has the socket as its file 3."""
+def started_as_systemd_does(
+    shell: Shell, listener: socket.socket
+) -> Generator[subprocess.Popen[str]]:
     inherited = {key: text for key, text in os.environ.items() if not key.startswith("GGLIB_")}
     with subprocess.Popen(
-        ["sh", "-c", f"exec 3<&{listener.fileno()}; {script}"],
+        [sys.executable, "-c", SYSTEMD, str(listener.fileno())],
         env=inherited | shell.environ,
         cwd=REPOSITORY,
         stdin=subprocess.DEVNULL,
