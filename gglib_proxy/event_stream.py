@@ -21,10 +21,12 @@ class EventBorder:
     def is_reached(self) -> bool:
         return self._tail.endswith(_BORDERS)
 
-    def feed(self, data: bytes) -> None:
-        if len(data) < _LONGEST_BORDER:
-            data = self._tail + data
-        self._tail = data[-_LONGEST_BORDER:]
+    def feed(self, pieces: list[bytes]) -> None:
+        """Take the next pieces, none of which is empty."""
+        end = pieces[-1]
+        if len(end) < _LONGEST_BORDER:
+            end = b"".join((self._tail, *pieces[-_LONGEST_BORDER:]))
+        self._tail = end[-_LONGEST_BORDER:]
 
 
 def comment(text: str) -> bytes:

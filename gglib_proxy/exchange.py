@@ -242,7 +242,7 @@ class Exchange:
             self._fold(self._folded, reader, out)
         elif reader.chunks:
             if self._border is not None:
-                self._border.feed(reader.chunks[-1])
+                self._border.feed(reader.chunks)
             out += chunk(reader.chunks) if self._framing is Framing.CHUNKED else reader.chunks
         if reader.is_complete:
             self._complete(out)
