@@ -224,7 +224,7 @@ class RequestReader:
             _check_start_line(bytes(self._start_line))
         if end == room < len(data) and self._in_head and not self.is_between_requests:
             raise self._target_too_long() if is_in_start_line else self._head_too_large()
-        if self._overhead_lines > self._max_header_count + 1:
+        if self._in_head and self._overhead_lines > self._max_header_count + 1:
             raise self._too_many_headers()
         return end
 
