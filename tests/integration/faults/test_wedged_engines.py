@@ -87,8 +87,8 @@ async def test_an_answer_that_takes_long_is_no_wedge_while_something_else_is_hea
     tmp_path: Path,
 ) -> None:
     with faulty_server(tmp_path, QUICKLY) as server:
-        async with streaming(server), open_raw(port_of(server)) as slow:
-            slow.request("POST", CHAT, body(first_token_seconds=7))
+        async with streaming(server, token_seconds=0.5), open_raw(port_of(server)) as slow:
+            slow.request("POST", CHAT, body(first_token_seconds=10))
             assert (await slow.answer()).status == 200
         await nothing_left(server)
 
