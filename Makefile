@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
 
-.PHONY: up test check format bench wheel clean
+.PHONY: up test check format bench fuzz wheel clean
 
 up: $(VENV)/.runs
 	$(BIN)/gglib up
@@ -26,6 +26,15 @@ format: $(VENV)/.tests
 
 bench: $(VENV)/.tests
 	$(BIN)/python -m benchmarks
+
+# atheris has wheels for some Pythons only, and so it is no dependency of the tests.
+SECONDS ?= 60
+fuzz: $(VENV)/.tests
+	$(BIN)/python -m pip install --quiet atheris
+	for target in head body response event_stream; do \
+		$(BIN)/python -m tests.fuzz $$target tests/fuzz/corpus/$$target -max_len=400 \
+			-max_total_time=$(SECONDS) -artifact_prefix=$$target- || exit 1; \
+	done
 
 wheel: $(VENV)/.tests
 	$(BIN)/python -m build --wheel
