@@ -145,6 +145,7 @@ HEADS = (
     Case("a target that is too long, and a fault", head(f"X: {'x' * 3000}\0"), status=431),
     Case("a target that is too long in absolute form", head(start=f"GET http://a/{'x' * 3000} HTTP/1.1"), status=414),
     Case("an extension that is too long", chunks(b"3;" + b"x" * 3000 + b"\r\nabc\r\n" + LAST), status=431),
+    Case("an extension that is one byte too long", chunks(b"3;" + b"x" * (MAX_HEADER_BYTES - 3) + b"\r\nabc\r\n" + LAST), status=431),
     Case("a chunk size of too many zeros", chunks(b"0" * 3000 + ABC), status=431),
     Case("too many headers, then a fault", head(*["X: y"] * 30, "\0"), status=431),
     Case("a body that is too large in HTTP/1.0", head("Content-Length: 101", start="POST / HTTP/1.0"), status=413),

@@ -117,6 +117,7 @@ ORDINARY = (
     Case("a length of zero, then a request", post("Content-Length: 0", body=head()), [EMPTY, GET]),
     Case("no length, then a request", head() + head(start="GET /b HTTP/1.1"), [GET, ("GET", "/b", b"")]),
     Case("the largest head", head("X: " + "x" * (MAX_HEADER_BYTES - len(head()) - 5)), [GET]),
+    Case("the longest extension", chunks(b"3;" + b"x" * (MAX_HEADER_BYTES - 4) + b"\r\nabc\r\n" + LAST), [POST]),
     Case("as many headers as may be, and a body", post(*["X: y"] * 18, "Content-Length: 3", body=b"abc"), [POST]),
     Case("as many headers as may be, and chunks", chunks(ABC, *["X: y"] * 18), [POST]),
     Case("as many headers as may be", head(*["X: y"] * 19), [GET]),
