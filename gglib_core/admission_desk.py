@@ -120,12 +120,15 @@ class AdmissionDesk:
 
     async def admit(self, model: Model, *, context: int, may_load: bool = True) -> EngineLease:
         """As `ModelRuntime.admit` promises."""
-        resident = None
-        if may_load:
-            resident = self._queue.lease_now(model.id, context, self._loop.time())
-        if resident is None:
-            resident = await self._wait(model, context, may_load=may_load)
+        if may_load and (lease := self.lease_now(model, context=context)):
+            return lease
+        resident = await self._wait(model, context, may_load=may_load)
         return EngineLease(self, resident, self._running[resident])
+
+    def lease_now(self, model: Model, *, context: int) -> EngineLease | None:
+        """As `ModelRuntime.lease_now` promises."""
+        resident = self._queue.lease_now(model.id, context, self._loop.time())
+        return None if resident is None else EngineLease(self, resident, self._running[resident])
 
     async def _wait(self, model: Model, context: int, *, may_load: bool) -> Resident:
         outcome: asyncio.Future[Resident | GglibError] = self._loop.create_future()

@@ -67,6 +67,9 @@ class InMemoryModelRuntime:
     async def admit(self, model: Model, *, context: int, may_load: bool = True) -> EngineLease:
         return await self._desk.admit(model, context=context, may_load=may_load)
 
+    def lease_now(self, model: Model, *, context: int) -> EngineLease | None:
+        return self._desk.lease_now(model, context=context)
+
     def current(self) -> Sequence[RunningModel]:
         return [self._with_address(shown) for shown in self._desk.current()]
 

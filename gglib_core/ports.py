@@ -98,6 +98,13 @@ class ModelRuntime(Protocol):
         """
         ...
 
+    def lease_now(self, model: Model, *, context: int) -> Lease | None:
+        """The lease that `admit` would give without waiting, or None where it would have to.
+
+        Never fails or waits; loads nothing, and None says nothing of why.
+        """
+        ...
+
     def current(self) -> Sequence[RunningModel]:
         """The models that have an engine process, wait for one, or failed lately; by id."""
         ...

@@ -234,7 +234,8 @@ class ClientConnection(asyncio.Protocol):
             )
             self._answer_now(request, refusal, route.dialect)
         else:
-            self._exchange = plane.start_exchange(self, request, route)
+            self._exchange = exchange = plane.open_exchange(self, request, route)
+            exchange.start()  # which may end it at once
 
     def _wrong_method(self, request: Request, methods: tuple[str, ...]) -> Refusal:
         allowed = ", ".join(methods)

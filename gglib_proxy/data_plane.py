@@ -63,11 +63,11 @@ class DataPlane:
         under_way = len(self.exchanges) + len(self.control_exchanges)
         return under_way >= self.limits.max_concurrent_requests
 
-    def start_exchange(self, client: ClientConnection, request: Request, route: Route) -> Exchange:
+    def open_exchange(self, client: ClientConnection, request: Request, route: Route) -> Exchange:
+        """A new exchange, still to be started."""
         group = self.control_exchanges if route.plane is Plane.CONTROL else self.exchanges
         exchange = Exchange(self, group, client, request, route)
         group.add(exchange)
-        exchange.task = self.loop.create_task(exchange.run())
         return exchange
 
     def waiting_state(self, model_name: str | None) -> str:

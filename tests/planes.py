@@ -87,6 +87,14 @@ class LedgerRuntime:
         self.leases.append(lease)
         return lease
 
+    def lease_now(self, model: Model, *, context: int) -> LedgerLease | None:
+        given = self.runtime.lease_now(model, context=context)
+        if given is None:
+            return None
+        lease = LedgerLease(self, given)
+        self.leases.append(lease)
+        return lease
+
     def current(self) -> Sequence[RunningModel]:
         return self.runtime.current()
 

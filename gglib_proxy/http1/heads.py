@@ -43,6 +43,11 @@ STREAM_HEADERS = (
 )
 _NO_CONTENT = 204  # says by itself that it has no length
 _SET_FOR_STREAMS = frozenset({b"content-type", b"cache-control", b"x-accel-buffering"})
+NOT_SENT_FOR_STREAM_ANSWERS = NOT_SENT_DOWNSTREAM | _SET_FOR_STREAMS
+_OURS_TO_SAY = (b"access-control-", OUR_PREFIX)
+_NO_TOKENS: frozenset[bytes] = frozenset()
+_PLAIN_CONNECTION = frozenset({b"keep-alive", b"Keep-Alive", b"close", b"Close"})
+"""Values that name no header: nearly all there are."""
 
 _STATUS_LINES = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
@@ -56,26 +61,27 @@ def status_line(status: int) -> bytes:
 
 def connection_tokens(headers: Headers) -> frozenset[bytes]:
     """The headers that `Connection` names, in lower case: they end at this hop."""
-    tokens: set[bytes] = set()
+    tokens = _NO_TOKENS
     for name, value in headers:
-        if name == b"connection":
-            tokens.update(token.strip().lower() for token in value.split(b","))
-    return frozenset(tokens)
+        if name == b"connection" and value not in _PLAIN_CONNECTION:
+            tokens = tokens.union(token.strip().lower() for token in value.split(b","))
+    return tokens
 
 
 def request_head(
     request: Request, target: bytes, fixed: bytes, *, dropped: frozenset[bytes]
 ) -> bytes:
     """The head to send upstream: `target`, the `fixed` header lines, and the client's headers."""
-    tokens = connection_tokens(request.headers)
-    lines = [b"%b %b HTTP/1.1\r\n" % (request.method.encode(), target), fixed]
+    if tokens := connection_tokens(request.headers):
+        dropped |= tokens
+    parts = [request.method.encode(), b" ", target, b" HTTP/1.1\r\n", fixed]
     for name, value in request.headers:
-        if name not in dropped and name not in tokens and not name.startswith(OUR_PREFIX):
-            lines.append(b"%b: %b\r\n" % (name, value.rstrip()))
+        if name not in dropped and not name.startswith(OUR_PREFIX):
+            parts += (name, b": ", value.rstrip(), b"\r\n")
     if request.body or request.method in ("POST", "PUT", "PATCH"):
-        lines.append(b"content-length: %d\r\n" % len(request.body))
-    lines.append(b"\r\n")
-    return b"".join(lines)
+        parts.append(b"content-length: %d\r\n" % len(request.body))
+    parts.append(b"\r\n")
+    return b"".join(parts)
 
 
 def response_head(
@@ -83,27 +89,26 @@ def response_head(
 ) -> bytes:
     """The head to send to the client for an upstream's, with the framing that was chosen."""
     is_stream = head.is_event_stream
-    tokens = connection_tokens(head.headers)
-    lines = [status_line(head.status)]
+    dropped = NOT_SENT_FOR_STREAM_ANSWERS if is_stream else NOT_SENT_DOWNSTREAM
+    if tokens := connection_tokens(head.headers):
+        dropped |= tokens
+    parts = [status_line(head.status)]
     for name, value in head.headers:
-        if name in NOT_SENT_DOWNSTREAM or name in tokens:
-            continue
-        if name.startswith((b"access-control-", OUR_PREFIX)):
-            continue
-        if is_stream and name in _SET_FOR_STREAMS:
-            continue
-        lines.append(b"%b: %b\r\n" % (name, value.rstrip()))
+        if name not in dropped and not name.startswith(_OURS_TO_SAY):
+            parts += (name, b": ", value.rstrip(), b"\r\n")
     if is_stream:
-        lines.append(STREAM_HEADERS)
+        parts.append(STREAM_HEADERS)
     if (
         head.length is not None
-        and framing in (Framing.LENGTH, Framing.NONE)
+        and (framing is Framing.LENGTH or framing is Framing.NONE)
         and head.status != _NO_CONTENT
     ):
-        lines.append(b"content-length: %d\r\n" % head.length)
-    lines.append(added)
-    lines.append(_end(framing, keep_alive=keep_alive, is_http10=is_http10, is_stream=is_stream))
-    return b"".join(lines)
+        parts.append(b"content-length: %d\r\n" % head.length)
+    parts += (
+        added,
+        _end(framing, keep_alive=keep_alive, is_http10=is_http10, is_stream=is_stream),
+    )
+    return b"".join(parts)
 
 
 def own_head(

@@ -83,6 +83,9 @@ class Supervisor:
     async def admit(self, model: Model, *, context: int, may_load: bool = True) -> EngineLease:
         return await self._desk.admit(model, context=context, may_load=may_load)
 
+    def lease_now(self, model: Model, *, context: int) -> EngineLease | None:
+        return self._desk.lease_now(model, context=context)
+
     def current(self) -> Sequence[RunningModel]:
         engines = {each.model_id: each for each in self._residencies.values()}
         return [self._shown(each, engines.get(each.model_id)) for each in self._desk.current()]

@@ -394,6 +394,9 @@ async def test_an_engine_found_dead_before_its_request_was_sent_is_not_remembere
         async def admit(self, model: Model, *, context: int, may_load: bool = True) -> Late:
             return self
 
+        def lease_now(self, model: Model, *, context: int) -> Late:
+            return self
+
         def release(self) -> None:
             pass
 

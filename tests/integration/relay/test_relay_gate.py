@@ -314,6 +314,9 @@ async def test_a_model_that_cannot_be_had_is_an_error_with_a_time_to_come_back(
     error: Exception, status: int, code: str, retry_after: str | None, path: str
 ) -> None:
     class Refusing:
+        def lease_now(self, model: Model, *, context: int) -> None:
+            return None
+
         async def admit(self, model: Model, *, context: int, may_load: bool = True) -> Any:
             await asyncio.sleep(0)
             raise error
@@ -337,6 +340,9 @@ async def test_a_model_that_cannot_be_had_is_an_error_with_a_time_to_come_back(
 
 async def test_a_bug_is_an_internal_error_that_tells_nothing(caplog) -> None:
     class Broken:
+        def lease_now(self, model: Model, *, context: int) -> None:
+            return None
+
         async def admit(self, model: Model, *, context: int, may_load: bool = True) -> Any:
             raise ZeroDivisionError("secret")
 

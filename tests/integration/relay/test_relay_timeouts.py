@@ -157,8 +157,8 @@ async def test_an_answer_that_is_whole_cannot_time_out(monkeypatch: pytest.Monke
     """The sweep may come between the answer's last byte and the end of its task."""
     complete = Exchange._complete
 
-    def complete_then_sweep(exchange: Exchange, out: list[bytes]) -> None:
-        complete(exchange, out)
+    def complete_then_sweep(exchange: Exchange) -> None:
+        complete(exchange)
         exchange.sweep(1e12)
         exchange.cancel(ShuttingDown())
 
