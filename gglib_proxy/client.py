@@ -291,10 +291,6 @@ class ClientConnection(asyncio.Protocol):
     def _expect_by(self, seconds: float) -> None:
         self.deadline = self._plane.now() + seconds if seconds else math.inf
 
-    def stays_open_after(self, exchange: Exchange) -> bool:
-        """Whether the connection can take another request after this one."""
-        return exchange.request.keep_alive and not self._plane.is_draining
-
     def control_head_lines(self, request: Request) -> bytes:
         """The header lines that tell the control plane who asks."""
         assert self._transport is not None

@@ -282,6 +282,8 @@ class Exchange:
         if self.task is not None:
             self._cause = cause
             self.task.cancel()
+            if self._upstream is not None:
+                self._upstream.abort()  # at once: until the task goes on, more might be received
             if self._is_running:
                 return  # it ends the exchange; a task that has not begun ends without a step
         if cause is None:
@@ -354,7 +356,7 @@ class Exchange:
         self._framing = self._client_framing(head)
         if head.is_event_stream:
             self._border = EventBorder()
-        keep_alive = self.client.stays_open_after(self)
+        keep_alive = self._is_connection_kept()
         out.append(
             response_head(
                 head,
@@ -363,6 +365,12 @@ class Exchange:
                 is_http10=self.request.is_http10,
             )
         )
+
+    def _is_connection_kept(self) -> bool:
+        """Asked once, for the answer's head: what that says to the client is done in the end."""
+        if self._plane.is_draining:
+            self.request.keep_alive = False
+        return self.request.keep_alive
 
     def _client_framing(self, head: ResponseHead) -> Framing:
         if self.request.method == "HEAD" or head.framing in (Framing.NONE, Framing.LENGTH):
@@ -393,7 +401,7 @@ class Exchange:
             self._is_head_sent = True
             self._framing = Framing.CLOSE if self.request.is_http10 else Framing.CHUNKED
             self._border = EventBorder()
-            keep_alive = self.client.stays_open_after(self)
+            keep_alive = self._is_connection_kept()
             out.append(stream_head(keep_alive=keep_alive, is_http10=self.request.is_http10))
         text = comment(self._progress())
         out += chunk([text]) if self._framing is Framing.CHUNKED else [text]
