@@ -10,7 +10,7 @@ _MOST_FILES = 1 << 20
 _RESERVED_FILES = 64
 """For the database, logs, engines' output, the control plane, and clients that are refused."""
 _FILES_PER_CLIENT = 2
-"""Its own connection, and the one to an engine."""
+"""Its own connection, and the one to an engine; the control plane takes one more, for a moment."""
 _FEWEST_CLIENTS = 8
 
 
@@ -35,5 +35,5 @@ def reachable_file_limit() -> int:
 
 
 def clients_within(files: int) -> int:
-    """How many clients may connect so that the files are enough, whatever they ask for."""
+    """How many clients may connect so that the files are enough when an engine answers each."""
     return max((files - _RESERVED_FILES) // _FILES_PER_CLIENT, _FEWEST_CLIENTS)
