@@ -154,12 +154,20 @@ class MemoryRuntime:
         self.leases: list[MemoryLease] = []
         self.activity = EngineActivity()
         self.is_live = True
+        self.is_ready = False
+        """Whether leases are given without waiting."""
         self.on_release: Callable[[], None] = lambda: None
 
     async def admit(self, model: Model, *, context: int, may_load: bool = True) -> MemoryLease:
         answer = asyncio.get_running_loop().create_future()
         self.waiting.append(answer)
         await answer
+        return self._lease()
+
+    def lease_now(self, model: Model, *, context: int) -> MemoryLease | None:
+        return self._lease() if self.is_ready else None
+
+    def _lease(self) -> MemoryLease:
         lease = MemoryLease(self)
         self.leases.append(lease)
         return lease

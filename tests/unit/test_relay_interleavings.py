@@ -113,6 +113,7 @@ class Run:
             (f"sweep {later}", lambda at=later: self.sweep(at)) for later in (1, 10, 150, 600)
         ]
         steps += [("crash", self.crash), ("drain", network.plane.drain)]
+        steps += [("ready", self.get_ready)] * 5
         return [*steps, ("shut down", self.shut_down)]
 
     def of_client(self) -> list[Step]:
@@ -146,6 +147,9 @@ class Run:
     def go_on(self) -> None:
         rest, self.rest = self.rest, b""
         self.network.transport.receive(rest)
+
+    def get_ready(self) -> None:
+        self.network.runtime.is_ready = not self.network.runtime.is_ready
 
     def crash(self) -> None:
         self.network.runtime.is_live = not self.network.runtime.is_live
