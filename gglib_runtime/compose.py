@@ -85,8 +85,10 @@ async def _serve(
         database = stack.enter_context(open_database(settings.effective_database_url))
         await to_thread.run_sync(upgrade, database)
         catalog = await stack.enter_async_context(open_sql_catalog(database, extra=extra))
+        # Around the supervisor too: a signal that comes while engines end must not kill us.
+        signals = stack.enter_context(_signals())
         supervisor = await stack.enter_async_context(_supervisor(settings, engine, catalog))
-        stop, hurry = stack.enter_context(_signals(supervisor.begin_shutdown))
+        signals.on_stop(supervisor.begin_shutdown)
         info = ServerInfo(
             version=__version__,
             pid=os.getpid(),
@@ -121,8 +123,8 @@ async def _serve(
             default_ctx=settings.default_ctx,
             runtime=supervisor,
             catalog=catalog,
-            stop=stop,
-            hurry=hurry,
+            stop=signals.stop,
+            hurry=signals.hurry,
             logs=supervisor.logs,
             limits=limits,
             default_model=settings.default_model,
@@ -153,10 +155,16 @@ async def _supervisor(
 class _Signals:
     """What the process is told by signals: the first ends it in peace, the second hurries."""
 
-    def __init__(self, on_stop: Callable[[], None]) -> None:
+    def __init__(self) -> None:
         self.stop = asyncio.Event()
         self.hurry = asyncio.Event()
-        self._on_stop = on_stop
+        self._on_stop: Callable[[], None] = lambda: None
+
+    def on_stop(self, callback: Callable[[], None]) -> None:
+        """Call back at the first signal, which may have come already."""
+        self._on_stop = callback
+        if self.stop.is_set():
+            callback()
 
     def received(self) -> None:
         if self.stop.is_set():
@@ -167,14 +175,14 @@ class _Signals:
 
 
 @contextmanager
-def _signals(on_stop: Callable[[], None]) -> Generator[tuple[asyncio.Event, asyncio.Event]]:
+def _signals() -> Generator[_Signals]:
     loop = asyncio.get_running_loop()
-    signals = _Signals(on_stop)
+    signals = _Signals()
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     for number in numbers:
         loop.add_signal_handler(number, signals.received)
     try:
-        yield signals.stop, signals.hurry
+        yield signals
     finally:
         for number in numbers:
             loop.remove_signal_handler(number)

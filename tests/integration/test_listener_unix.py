@@ -259,6 +259,18 @@ def test_running_answers_may_end_when_it_is_told_to_stop(server: Served) -> None
     assert server.process.wait(WAIT_SECONDS) == 0
 
 
+def test_the_file_goes_also_when_signals_come_in_a_row(tmp_path: Path, path: Path) -> None:
+    shell = simulating_shell(tmp_path / "stubborn", {"alpha": {"ignore_term": True}})
+    with serving(shell, "--host", f"unix:{path}", "--set", "stop_grace_seconds=1") as server:
+        shell.output("load", "alpha")
+        server.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: "ready -> stopping" in server.log.read_text())
+        for _ in range(3):
+            server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(WAIT_SECONDS) == 0
+    assert not os.path.lexists(path)
+
+
 def _leases(server: Served) -> int:
     return sum(model["leases"] for model in server.shell.json("status")["models"])
 
