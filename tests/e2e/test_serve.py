@@ -71,7 +71,10 @@ def test_the_openai_sdk_gets_an_answer_from_the_model_that_it_names(
     openai_client: openai.OpenAI,
 ) -> None:
     answer = openai_client.chat.completions.create(
-        model="tiny-a", messages=[{"role": "user", "content": "hello"}], max_tokens=16
+        model="tiny-a",
+        messages=[{"role": "user", "content": "hello"}],
+        max_tokens=16,
+        temperature=0,
     )
     assert answer.model == "tiny-a"
     assert words_of(answer.choices[0].message.content or "") & WORDS["tiny-a"]
@@ -95,7 +98,9 @@ def test_a_stream_says_the_same_as_a_whole_answer(openai_client: openai.OpenAI) 
 
 def test_another_model_is_swapped_in(openai_client: openai.OpenAI, served: Served) -> None:
     for model in ("tiny-a", "tiny-b", "tiny-a"):
-        answer = openai_client.completions.create(model=model, prompt="hello", max_tokens=16)
+        answer = openai_client.completions.create(
+            model=model, prompt="hello", max_tokens=16, temperature=0
+        )
         assert answer.model == model
         assert words_of(answer.choices[0].text) & WORDS[model]
         assert len(served.engines()) == 1
@@ -122,7 +127,9 @@ def test_embeddings_in_both_encodings(openai_client: openai.OpenAI, encoding: st
 
 
 def test_responses_api(openai_client: openai.OpenAI) -> None:
-    answer = openai_client.responses.create(model="tiny-a", input="hello", max_output_tokens=8)
+    answer = openai_client.responses.create(
+        model="tiny-a", input="hello", max_output_tokens=8, temperature=0
+    )
     assert answer.output_text
 
 
@@ -187,6 +194,7 @@ def test_the_anthropic_sdk_gets_a_message_and_a_stream(
     asked = {
         "model": "tiny-a",
         "max_tokens": 16,
+        "temperature": 0,
         "messages": [{"role": "user", "content": "hello"}],
     }
     message = anthropic_client.messages.create(**asked)  # type: ignore[arg-type]
