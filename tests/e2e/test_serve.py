@@ -194,7 +194,7 @@ def test_the_anthropic_sdk_gets_a_message_and_a_stream(
     asked = {
         "model": "tiny-a",
         "max_tokens": 16,
-        "temperature": 0,
+        "extra_body": {"temperature": 0},
         "messages": [{"role": "user", "content": "hello"}],
     }
     message = anthropic_client.messages.create(**asked)  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import pytest
 
@@ -15,7 +16,6 @@ from tests.upstreams import (
     Script,
     answering,
     event,
-    open_upstream,
     playing,
     response,
     stream,
@@ -262,10 +262,10 @@ async def test_requests_wait_for_the_control_plane_to_start(unix_upstream) -> No
 
 
 async def test_an_engine_that_refuses_connections_is_an_error() -> None:
-    async with open_upstream() as gone:
-        port = gone.port
-    async with relaying() as relay:
-        relay.running.ledger.runtime._port = port  # type: ignore[attr-defined]
-        answer = await ask(relay)
-        assert (answer.status, answer.json["error"]["code"]) == (502, "upstream_unreachable")
-        assert (await relay.client.ask("GET", "/health")).status == 200
+    with socket.socket() as taken:  # and never listened on: nobody else can get it meanwhile
+        taken.bind(("127.0.0.1", 0))
+        async with relaying() as relay:
+            relay.running.ledger.runtime._port = taken.getsockname()[1]  # type: ignore[attr-defined]
+            answer = await ask(relay)
+            assert (answer.status, answer.json["error"]["code"]) == (502, "upstream_unreachable")
+            assert (await relay.client.ask("GET", "/health")).status == 200
