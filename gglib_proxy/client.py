@@ -347,6 +347,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _refuse(self, refusal: Refusal) -> None:
         """Nothing more can be read; what came before is answered first."""
+        refusal.__traceback__ = None  # its frames refer to the refusal
         self._is_deaf = True
         self.deadline = math.inf
         self._plane.buffered_bytes -= self._charged_bytes

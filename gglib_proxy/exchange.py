@@ -260,6 +260,7 @@ class Exchange:
     def _end(self) -> None:
         """Release what the exchange holds; the lease not before its connection is closed."""
         self._is_ended = True
+        self.task = self._done = None  # what they raised refers to the exchange
         lease, self._lease = self._lease, None
         upstream, self._upstream = self._upstream, None
         if upstream is not None:
