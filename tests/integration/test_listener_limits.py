@@ -162,6 +162,38 @@ async def test_few_are_told_why_at_a_time_and_the_rest_is_closed() -> None:
 
 
 @on_each_loop
+async def test_a_refused_client_that_cannot_shake_hands_keeps_nobody_from_being_told() -> None:
+    async with (
+        running_plane(1, limits=Limits(max_connections=1), tls=TLS) as running,
+        running.open() as one,
+    ):
+        await admitted(one)
+        for _ in range(MOST_TOLD + 1):
+            async with open_raw(running.port) as strange:
+                strange.send(b"this is no handshake\r\n")
+                await strange.rest()
+        await running.until(lambda: not len(running.plane.handshakes))
+        async with running.open() as other:
+            await refused(other)
+
+
+@on_each_loop
+async def test_the_end_waits_neither_for_handshakes_nor_for_the_refused(tls: Tls | None) -> None:
+    async with AsyncExitStack() as clients:
+        async with running_plane(1, limits=Limits(max_connections=1), tls=tls) as running:
+            one = await clients.enter_async_context(open_raw(running.port))
+            two = await clients.enter_async_context(open_raw(running.port))
+            if tls:
+                await running.until(lambda: len(running.plane.handshakes) == 2)
+            else:
+                assert (await two.answer()).status == 503
+                one.writer.close()
+        for client in (one, two):
+            with suppress(ConnectionError):
+                await client.rest()
+
+
+@on_each_loop
 async def test_who_is_shaking_hands_has_a_seat(caplog: pytest.LogCaptureFixture) -> None:
     async with running_plane(1, limits=Limits(max_connections=2), tls=TLS) as running:
         async with open_raw(running.port) as one, open_raw(running.port) as two:
