@@ -61,16 +61,22 @@ def open_logging(level: LogLevel, form: LogFormat, stream: TextIO | None = None)
     handler = _KeepingQueueHandler(lines)
     listener = QueueListener(lines, writer)
     root = logging.getLogger()
+    levels = {root: logging.WARNING} | {
+        logging.getLogger(package): logging.getLevelNamesMapping()[level.upper()]
+        for package in _PACKAGES
+    }
+    before = {logger: logger.level for logger in levels}
+    for logger, number in levels.items():
+        logger.setLevel(number)
     root.addHandler(handler)
-    root.setLevel(logging.WARNING)
-    for package in _PACKAGES:
-        logging.getLogger(package).setLevel(level.upper())
     listener.start()
     try:
         yield
     finally:
         root.removeHandler(handler)
         listener.stop()
+        for logger, number in before.items():
+            logger.setLevel(number)
 
 
 class _KeepingQueueHandler(QueueHandler):
