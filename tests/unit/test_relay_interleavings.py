@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import httptools
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -261,3 +262,64 @@ def test_a_plain_exchange_gets_through_the_memory_network() -> None:
         return network.transport.written
 
     assert asyncio.run(play()).endswith(b'\r\n\r\n"hello"')
+
+
+async def streaming(network: MemoryNetwork) -> MemoryTransport:
+    """A stream of an exchange with a task of its own has begun; returns the engine's side."""
+    network.transport.receive(STREAM)
+    await network.turn()
+    network.grant()
+    await network.turn(2)
+    network.connect()
+    await network.turn(3)
+    (engine,) = network.engines()
+    engine.receive(STREAM_HEAD + chunked(event(1)))
+    return engine
+
+
+@pytest.mark.parametrize("rest", [chunked(event(2)), STREAM_END, b"garbage"])
+def test_what_an_engine_sends_to_a_cancelled_exchange_is_not_passed_on(rest: bytes) -> None:
+    """Found by the sequences above: the answer ended twice."""
+
+    async def play() -> bytes:
+        network = MemoryNetwork(LIMITS)
+        engine = await streaming(network)
+        (exchange,) = network.plane.exchanges
+        exchange.cancel(ShuttingDown())
+        if engine.is_open:
+            engine.receive(rest)
+        await network.turn(3)
+        network.transport.lose(None)
+        await network.turn(3)
+        await network.aclose()
+        return network.transport.written
+
+    written = asyncio.run(play())
+    assert_well_formed(written)
+    assert written.count(STREAM_END) == 1
+    assert written.count(b"shutting_down") == 1
+    assert event(2) not in written
+
+
+def test_an_answer_that_closes_its_connection_is_the_last() -> None:
+    """Found by the sequences above: a draining connection went on behind `connection: close`."""
+
+    async def play() -> bytes:
+        network = MemoryNetwork(LIMITS)
+        network.runtime.is_ready = True
+        network.transport.receive(CHAT + CHAT)
+        network.plane.drain()
+        await network.turn()
+        network.connect()
+        await network.turn(3)
+        (engine,) = network.engines()
+        engine.receive(response())
+        await network.turn(3)
+        network.transport.lose(None)
+        await network.turn(3)
+        await network.aclose()
+        return network.transport.written
+
+    written = asyncio.run(play())
+    assert_well_formed(written)
+    assert written.count(b"connection: close") == written.count(b"HTTP/1.1 ") == 1

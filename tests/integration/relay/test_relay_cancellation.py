@@ -19,7 +19,16 @@ from gglib_proxy.client import ClientConnection
 from gglib_proxy.limits import Limits
 from gglib_proxy.upstream import UpstreamConnection
 from tests.planes import BODY, CHAT, STREAM_BODY, LedgerLease, Relay, relaying
-from tests.upstreams import STREAM_HEAD, Peer, Script, answering, chunked, event, silent
+from tests.upstreams import (
+    STREAM_HEAD,
+    Peer,
+    Script,
+    answering,
+    chunked,
+    event,
+    response,
+    silent,
+)
 
 PATH = "/v1/chat/completions"
 DATA = json.dumps(BODY).encode()
@@ -119,6 +128,19 @@ async def test_a_task_that_is_cancelled_by_others_closes_its_client() -> None:
         assert exchange.task is not None
         exchange.task.cancel()
         assert await relay.client.rest() == b""
+
+
+async def test_a_client_that_sends_too_many_requests_may_go_on_sending_for_a_while() -> None:
+    """Closing at once would reset the connection, and the answers might never be read."""
+    async with relaying(limits=Limits(max_pipelined_requests=2)) as relay:
+        connection, transport = connect(relay)
+        connection.data_received(REQUEST * 20)
+        await relay.running.until(lambda: transport.written.count(b"\r\n\r\n{}") == 3)
+        connection.data_received(b"anything")
+        assert not transport.is_closed
+        relay.running.sweep(3)
+        assert transport.is_closed
+        connection.connection_lost(None)
 
 
 # While it waits for its model
@@ -285,10 +307,14 @@ async def test_a_lease_ends_when_the_engines_connection_is_closed(
 async def test_a_lease_ends_when_a_connection_that_is_not_kept_is_closed() -> None:
     async def whole_then_stays(peer: Peer) -> None:
         await peer.request()
+        peer.send(response())
+        await peer.request()
         peer.send(STREAM_HEAD + b"0\r\n\r\n")
         await peer.gone()
 
     async with relaying(whole_then_stays) as relay:
+        await relay.client.ask("POST", PATH, BODY)
+        await relay.running.until(lambda: not relay.running.ledger.held)
         open_at_release: list[int] = []
         relay.running.ledger.on_release = lambda _: open_at_release.append(
             relay.plane.pool.open_count

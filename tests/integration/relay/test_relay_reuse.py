@@ -103,12 +103,17 @@ async def test_a_connection_that_cannot_be_used_again_is_closed(answer: bytes) -
 
 
 async def test_surplus_bytes_that_come_later_close_the_connection() -> None:
+    answered = asyncio.Event()
+
     async def surplus(peer: Peer) -> None:
+        await answered.wait()
         peer.send(response(b"not asked for"))
         await peer.gone()
 
     async with relaying(after_one(surplus), answering()) as relay:
         assert (await ask(relay)).status == 200
+        assert relay.plane.pool.idle_count == 1
+        answered.set()
         await relay.upstream.all_closed()
         assert (await ask(relay)).body == b"{}"
 

@@ -352,6 +352,15 @@ async def test_a_chunked_answer_that_is_no_stream_is_cut_without_its_last_chunk(
         assert await relay.client.rest() == b""
 
 
+async def test_an_answer_that_ends_with_its_connection_is_not_ended_by_a_reset() -> None:
+    gate, head = Gate(), b"HTTP/1.1 200 OK\r\n\r\npart"
+    async with relaying(in_pieces(head, then="reset", gate=gate)) as relay:
+        relay.client.request("POST", PATHS["openai"], BODY)
+        assert await relay.client.chunk_after_head() == b"part"
+        gate.opened.set()
+        assert await relay.client.rest() == b""
+
+
 async def test_a_stream_with_a_length_is_cut_where_it_fails() -> None:
     partial = response(event(1) * 2, headers=("Content-Type: text/event-stream",))
     async with relaying(in_pieces(partial[: -len(event(1))], then="close")) as relay:
