@@ -13,7 +13,13 @@ import math
 from typing import TYPE_CHECKING
 
 from gglib_core.activity import EngineActivity
-from gglib_core.errors import GglibError, UpstreamError, UpstreamLost, UpstreamTimeout
+from gglib_core.errors import (
+    GglibError,
+    UpstreamError,
+    UpstreamLost,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
 from gglib_core.ports import Lease
 from gglib_proxy.errors import (
     Refusal,
@@ -68,10 +74,10 @@ class Exchange:
         "_is_answered",
         "_is_ended",
         "_is_head_sent",
-        "_is_repeated",
         "_is_running",
         "_last_byte",
         "_lease",
+        "_lost",
         "_passage",
         "_plane",
         "_sent",
@@ -112,7 +118,7 @@ class Exchange:
         self._is_answered = False
         self._is_ended = False
         self._is_head_sent = False
-        self._is_repeated = False  # for an upstream that was lost before it could answer
+        self._lost: UpstreamLost | None = None  # with a connection; the request is sent once more
         self._is_running = False
         self._framing = Framing.NONE
         self._border: EventBorder | None = None
@@ -196,7 +202,7 @@ class Exchange:
             self._hold(lease)
         origin = self._plane.origin_of(lease)
         head = self._engine_head(passage, origin)
-        await self._relay(origin, head, may_reuse=not self._is_repeated)
+        await self._relay(origin, head, may_reuse=self._lost is None)
 
     def _pass(self) -> Passage:
         passage = self._passage = pass_gate(self._plane, self.request, self.route)
@@ -235,12 +241,21 @@ class Exchange:
         if upstream is not None:
             try:
                 await self._send(upstream, head)
-            except UpstreamLost:
+            except UpstreamLost as error:
                 if not self._may_repeat():
                     raise
+                self._lost = error
             else:
                 return
-        await self._send(await self._plane.pool.connect(origin), head)
+        await self._send(await self._connect(origin), head)
+
+    async def _connect(self, origin: Origin) -> UpstreamConnection:
+        try:
+            return await self._plane.pool.connect(origin)
+        except UpstreamUnreachable:
+            if self._lost is None:
+                raise
+            raise self._lost from None  # that its engine has gone is what happened to the request
 
     def _is_origin_live(self) -> bool:
         return self._lease is None or self._lease.is_live
@@ -332,7 +347,7 @@ class Exchange:
             if not self._done.done():
                 self._done.set_exception(error)
         elif isinstance(error, UpstreamLost) and self._may_repeat():
-            self._is_repeated = True
+            self._lost = error
             self.task = self._plane.loop.create_task(self.run())
         else:
             self._fail(error)
