@@ -274,7 +274,10 @@ async def test_a_client_that_waits_for_its_model_is_told() -> None:
         await served.ended()
 
 
-async def test_an_answer_of_the_control_plane_that_has_no_end_is_not_waited_for() -> None:
+async def test_an_answer_of_the_control_plane_that_has_no_end_is_told_to_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gglib_proxy.server._CLOSE_SECONDS", 1000)
     loading = asyncio.Event()
 
     async def load(model: Model) -> None:
