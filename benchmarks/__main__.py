@@ -39,7 +39,7 @@ class Scale:
     cold_rounds: int
 
 
-_FULL = Scale(seconds=5.0, stream_counts=(1, 100, 1000), stream_seconds=5.0, cold_rounds=10)
+_FULL = Scale(seconds=3.0, stream_counts=(1, 100, 1000), stream_seconds=5.0, cold_rounds=10)
 _QUICK = Scale(seconds=1.0, stream_counts=(1, 100), stream_seconds=1.0, cold_rounds=3)
 
 
