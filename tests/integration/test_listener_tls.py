@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import math
 import shutil
 import signal
 import socket
@@ -22,6 +23,7 @@ import pytest
 
 from gglib_proxy.client import ClientConnection
 from gglib_proxy.limits import Limits
+from gglib_proxy.tls import TlsConnection
 from tests.certificates import (
     Pair,
     authority,
@@ -34,8 +36,9 @@ from tests.certificates import (
 from tests.command_line import WAIT_SECONDS, Shell
 from tests.faults import CHAT, body, simulating_shell
 from tests.loops import on_each_loop
-from tests.planes import BODY, STREAM_BODY, relaying
+from tests.planes import BODY, STREAM_BODY, relaying, running_plane
 from tests.serving import Served, serving, wait_until
+from tests.tls_peers import FakeTransport, MemoryTlsClient
 from tests.upstreams import STREAM_HEAD, Peer, chunked, event, response
 
 TLS = (server_context(), client_context())
@@ -319,3 +322,31 @@ async def test_a_client_that_takes_nothing_holds_its_engine_back_and_is_cut() ->
         relay.running.sweep(61)
         await relay.plane.connections.emptied()
         await relay.upstream.all_closed()
+
+
+async def test_a_client_that_takes_small_events_slowly_is_not_cut() -> (
+    None
+):
+    async with running_plane(1) as running:
+        app, below, client = ClientConnection(running.plane), FakeTransport(), MemoryTlsClient()
+        connection = TlsConnection(
+            server_context(), app, handshakes=running.plane.handshakes, deadline=math.inf
+        )
+        connection.connection_made(below)
+        while data := client.shake_hands():
+            connection.data_received(data)
+            client.feed(below.take())
+        app.deadline = math.inf
+        written = taken = 0
+        for seconds in range(0, 300, 10):
+            for _ in range(20):
+                app.write([b"x"])  # more than twenty bytes below
+            written += len(below.take())
+            taken += 300
+            below.waiting_bytes = written - taken
+            assert below.waiting_bytes > 0
+            running.sweep(seconds)
+        assert not below.is_aborted
+        running.sweep(seconds + 60)
+        assert below.is_aborted
+        connection.connection_lost(None)
