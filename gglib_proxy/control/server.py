@@ -21,7 +21,8 @@ from hypercorn.events import Event, Updated
 from hypercorn.typing import LifespanState
 from quart import Quart
 
-BACKLOG = 2048
+from gglib_proxy.accept_loop import open_accept_loop
+
 KEEP_ALIVE_SECONDS = 3600.0
 """Longer than any client keeps a connection, so that the server is never the first to close one."""
 MAX_HEAD_BYTES = 256 * 1024
@@ -46,14 +47,14 @@ async def serve_control(
     """
     connections = _Connections(app)
     await app.startup()
-    server = await asyncio.start_server(connections.serve, sock=listening_socket, backlog=BACKLOG)
-    try:
-        await stop.wait()
-    finally:
-        server.close()
-        await connections.end(grace_seconds)
-        await server.wait_closed()
-        await app.shutdown()
+    async with open_accept_loop(listening_socket, connections.protocol_for) as accepting:
+        try:
+            await stop.wait()
+        finally:
+            accepting.close()
+            await accepting.settled()
+            await connections.end(grace_seconds)
+            await app.shutdown()
 
 
 class _Connections:
@@ -64,6 +65,11 @@ class _Connections:
         self._config = _config()
         self._context = WorkerContext(None)
         self._open: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+
+    def protocol_for(self, _: object) -> asyncio.Protocol:
+        """The protocol of a connection that was accepted."""
+        loop = asyncio.get_running_loop()
+        return asyncio.StreamReaderProtocol(asyncio.StreamReader(loop=loop), self.serve, loop=loop)
 
     def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.ensure_future(self._serve(reader, writer))

@@ -324,9 +324,7 @@ async def test_a_client_that_takes_nothing_holds_its_engine_back_and_is_cut() ->
         await relay.upstream.all_closed()
 
 
-async def test_a_client_that_takes_small_events_slowly_is_not_cut() -> (
-    None
-):
+async def test_a_client_that_takes_small_events_slowly_is_not_cut() -> None:
     async with running_plane(1) as running:
         app, below, client = ClientConnection(running.plane), FakeTransport(), MemoryTlsClient()
         connection = TlsConnection(
