@@ -89,6 +89,7 @@ async def _serve(
         signals = stack.enter_context(_signals())
         supervisor = await stack.enter_async_context(_supervisor(settings, engine, catalog))
         signals.on_stop(supervisor.begin_shutdown)
+        signals.on_hurry(supervisor.hurry)
         info = ServerInfo(
             version=__version__,
             pid=os.getpid(),
@@ -159,6 +160,7 @@ class _Signals:
         self.stop = asyncio.Event()
         self.hurry = asyncio.Event()
         self._on_stop: Callable[[], None] = lambda: None
+        self._on_hurry: Callable[[], None] = lambda: None
 
     def on_stop(self, callback: Callable[[], None]) -> None:
         """Call back at the first signal, which may have come already."""
@@ -166,9 +168,14 @@ class _Signals:
         if self.stop.is_set():
             callback()
 
+    def on_hurry(self, callback: Callable[[], None]) -> None:
+        """Call back at each signal after the first."""
+        self._on_hurry = callback
+
     def received(self) -> None:
         if self.stop.is_set():
             self.hurry.set()
+            self._on_hurry()
             return
         self.stop.set()
         self._on_stop()
