@@ -54,6 +54,10 @@ _STATUS_LINES = {
 }
 
 
+_MOST_BUILT = 8
+"""Of one head that comes again and again: one for each launch that it is sent to."""
+
+
 def status_line(status: int) -> bytes:
     """The first line of a response."""
     return _STATUS_LINES.get(status) or b"HTTP/1.1 %d Unknown\r\n" % status
@@ -72,15 +76,26 @@ def request_head(
     request: Request, target: bytes, fixed: bytes, *, dropped: frozenset[bytes]
 ) -> bytes:
     """The head to send upstream: `target`, the `fixed` header lines, and the client's headers."""
+    key = (target, fixed, dropped)
+    start = request.built.get(key)
+    if start is None:
+        start = _request_head_start(request, target, fixed, dropped)
+        if len(request.built) < _MOST_BUILT:
+            request.built[key] = start
+    if request.body or request.method in ("POST", "PUT", "PATCH"):
+        return b"%bcontent-length: %d\r\n\r\n" % (start, len(request.body))
+    return start + b"\r\n"
+
+
+def _request_head_start(
+    request: Request, target: bytes, fixed: bytes, dropped: frozenset[bytes]
+) -> bytes:
     if tokens := connection_tokens(request.headers):
         dropped |= tokens
     parts = [request.method.encode(), b" ", target, b" HTTP/1.1\r\n", fixed]
     for name, value in request.headers:
         if name not in dropped and not name.startswith(OUR_PREFIX):
             parts += (name, b": ", value.rstrip(), b"\r\n")
-    if request.body or request.method in ("POST", "PUT", "PATCH"):
-        parts.append(b"content-length: %d\r\n" % len(request.body))
-    parts.append(b"\r\n")
     return b"".join(parts)
 
 
@@ -88,26 +103,33 @@ def response_head(
     head: ResponseHead, *, framing: Framing, keep_alive: bool, is_http10: bool, added: bytes = b""
 ) -> bytes:
     """The head to send to the client for an upstream's, with the framing that was chosen."""
-    is_stream = head.is_event_stream
-    dropped = NOT_SENT_FOR_STREAM_ANSWERS if is_stream else NOT_SENT_DOWNSTREAM
+    key = (framing, keep_alive, is_http10)
+    built = head.built.get(key)
+    if built is None:
+        end = _end(
+            framing, keep_alive=keep_alive, is_http10=is_http10, is_stream=head.is_event_stream
+        )
+        built = head.built[key] = (_response_head_start(head), end)
+    start, end = built
+    if (
+        head.length is not None
+        and (framing is Framing.LENGTH or framing is Framing.NONE)
+        and head.status != _NO_CONTENT
+    ):
+        return b"%bcontent-length: %d\r\n%b%b" % (start, head.length, added, end)
+    return start + added + end
+
+
+def _response_head_start(head: ResponseHead) -> bytes:
+    dropped = NOT_SENT_FOR_STREAM_ANSWERS if head.is_event_stream else NOT_SENT_DOWNSTREAM
     if tokens := connection_tokens(head.headers):
         dropped |= tokens
     parts = [status_line(head.status)]
     for name, value in head.headers:
         if name not in dropped and not name.startswith(_OURS_TO_SAY):
             parts += (name, b": ", value.rstrip(), b"\r\n")
-    if is_stream:
+    if head.is_event_stream:
         parts.append(STREAM_HEADERS)
-    if (
-        head.length is not None
-        and (framing is Framing.LENGTH or framing is Framing.NONE)
-        and head.status != _NO_CONTENT
-    ):
-        parts.append(b"content-length: %d\r\n" % head.length)
-    parts += (
-        added,
-        _end(framing, keep_alive=keep_alive, is_http10=is_http10, is_stream=is_stream),
-    )
     return b"".join(parts)
 
 

@@ -11,6 +11,7 @@ from typing import Protocol
 import httptools
 
 from gglib_proxy.errors import Refusal
+from gglib_proxy.http1.repeated_head import MAX_BYTES, MAX_DIGITS, RepeatedHead
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _CHECKED = frozenset(
@@ -30,6 +31,7 @@ class Request:
 
     __slots__ = (
         "body",
+        "built",
         "content_length",
         "expects_continue",
         "headers",
@@ -47,14 +49,33 @@ class Request:
         """The origin-form: path and query, as it will be sent on."""
         self.path, _, self.query = target.partition(b"?")
         self.headers = headers
+        """Without Content-Length: that is `content_length`."""
         self.is_http10 = is_http10
         self.keep_alive = True
         self.expects_continue = False
         self.content_length: int | None = None
         self.body: bytes | bytearray = b""
+        self.built: dict[object, bytes] = {}
+        """What was made of the head; those that repeat it share this."""
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.target.decode('latin-1')} {len(self.body)} bytes>"
+
+    def repeated(self, length: int) -> Request:
+        """A request with the same head, but for the length of its body."""
+        other = Request.__new__(Request)
+        other.method = self.method
+        other.target = self.target
+        other.path = self.path
+        other.query = self.query
+        other.headers = self.headers
+        other.is_http10 = self.is_http10
+        other.keep_alive = self.keep_alive
+        other.expects_continue = False
+        other.content_length = length
+        other.body = b""
+        other.built = self.built
+        return other
 
     def header(self, name: bytes) -> bytes | None:
         """The first header of that (lower-case) name."""
@@ -88,6 +109,7 @@ class RequestReader:
         "_body_bytes",
         "_headers",
         "_in_head",
+        "_is_body_plain",
         "_is_body_skipped",
         "_is_closed",
         "_is_finished",
@@ -98,10 +120,13 @@ class RequestReader:
         "_overhead_lines",
         "_parser",
         "_refusal",
+        "_repeated",
         "_request",
         "_sink",
         "_start_line",
         "_target",
+        "_template",
+        "_whole_head",
         "is_between_requests",
     )
 
@@ -122,6 +147,10 @@ class RequestReader:
         self._is_finished = False  # after a request that closes the connection
         self._is_closed = False
         self._is_body_skipped = False  # by the parser, see `_parse`
+        self._is_body_plain = False  # and need not be parsed
+        self._repeated = RepeatedHead()
+        self._template: Request | None = None  # whose head may be repeated
+        self._whole_head: bytes | None = None  # that is being parsed
         self._request: Request | None = None
         self._reset()
 
@@ -133,7 +162,7 @@ class RequestReader:
         self._headers: Headers = []
         self._overhead_bytes = 0  # of the head; then of what is not body, since the last that was
         self._overhead_lines = 0
-        self._start_line = bytearray()
+        self._start_line = b""
         self._body: bytes | bytearray = b""
         self._body_bytes = 0
 
@@ -145,6 +174,7 @@ class RequestReader:
         self._parser = None
         self._sink = None
         self._refusal = None
+        self._template = None
         self._is_closed = self._is_finished = True
 
     @property
@@ -189,14 +219,20 @@ class RequestReader:
                 length = request.content_length
                 if length is None:
                     at = self._feed_chunks(data, at)
+                elif self._is_body_plain:
+                    at = self._take_body(data, at, at + length - self._body_bytes, length)
                 else:
                     at = self._parse(data, at, at + length - self._body_bytes)
 
     def _feed_head(self, data: bytes, at: int) -> int:
         """Parse a whole head if it is there and within the limits, else one line."""
         if self.is_between_requests:
+            found = self._repeated.find(data, at)
+            if found is not None:
+                return self._repeat(*found)
             if data[at] in b"\r\n":
                 return len(data) - len(data[at:].lstrip(b"\r\n"))
+            self._repeated.forget()
             last = data.find(_HEAD_END, at)
             end = last + len(_HEAD_END)
             if (
@@ -205,8 +241,34 @@ class RequestReader:
                 and data.count(b"\n", at, end) <= self._max_header_count + 2
                 and _is_start_line(data, at, data.find(b"\n", at))
             ):
+                if end - at <= min(MAX_BYTES, self._max_header_bytes - MAX_DIGITS):
+                    self._whole_head = data[at:end]
                 return self._parse(data, at, end)
         return self._feed_line(data, at)
+
+    def _repeat(self, end: int, length: int) -> int:
+        """A head has come again, and ends at `end`."""
+        assert self._template is not None
+        assert self._sink is not None
+        request = self._request = self._template.repeated(length)
+        self.is_between_requests = self._in_head = False
+        if not length:
+            self.on_message_complete()
+            return end
+        if length > self._max_body_bytes:
+            raise self._body_too_large()
+        self._is_body_plain = True
+        self._sink.head_received(request)
+        return end
+
+    def _take_body(self, data: bytes, at: int, end: int, length: int) -> int:
+        """A body of known length, behind a head that came again."""
+        end = min(end, len(data))
+        self.on_body(data[at:end])
+        if self._body_bytes == length:
+            self._is_body_plain = False
+            self.on_message_complete()
+        return end
 
     def _feed_line(self, data: bytes, at: int) -> int:
         """Parse what is there of one line of a head."""
@@ -221,7 +283,7 @@ class RequestReader:
         if end > at:
             self._parse(data, at, end)
         if is_in_start_line and self._overhead_lines:
-            _check_start_line(bytes(self._start_line))
+            _check_start_line(self._start_line)
         if end == room < len(data) and self._in_head and not self.is_between_requests:
             raise self._target_too_long() if is_in_start_line else self._head_too_large()
         if self._in_head and self._overhead_lines > self._max_header_count + 1:
@@ -248,7 +310,9 @@ class RequestReader:
         same: a new parser reads it, behind a head that says no more than how long it is.
         """
         end = min(end, len(data))
-        piece = memoryview(data)[at:end] if end - at < len(data) else data
+        piece = data
+        if end - at < len(data):
+            piece = data[at:end] if end - at <= MAX_BYTES else memoryview(data)[at:end]
         assert self._parser is not None
         try:
             self._parser.feed_data(piece)
@@ -313,6 +377,7 @@ class RequestReader:
             )
             request.keep_alive = parser.should_keep_alive()
             self._request = request
+            self._remember(request, parser)
             if request.content_length != 0:
                 if (request.content_length or 0) > self._max_body_bytes:
                     raise self._body_too_large()
@@ -321,6 +386,19 @@ class RequestReader:
         except Refusal as refusal:
             self._refusal = refusal
             raise
+
+    def _remember(self, request: Request, parser: httptools.HttpRequestParser) -> None:
+        """Know a plain head again: its connection stays, and its body has a length."""
+        head, self._whole_head = self._whole_head, None
+        if (
+            head is not None
+            and request.keep_alive
+            and not request.expects_continue
+            and request.content_length is not None
+            and not parser.should_upgrade()
+        ):
+            self._template = request
+            self._repeated.remember(head, request.content_length)
 
     def _body_too_large(self) -> Refusal:
         return Refusal(
@@ -385,14 +463,15 @@ def read_head(method: str, target: bytes, version: str, headers: Headers) -> Req
     hosts: list[bytes] = []
     codings: list[bytes] = []
     length: int | None = 0
+    length_at: int | None = None
     expects_continue = False
-    for name, value in headers:
+    for at, (name, value) in enumerate(headers):
         if name not in _CHECKED:
             continue
         if name == b"host":
             hosts.append(value.strip())
         elif name == b"content-length":
-            length = int(value)
+            length, length_at = int(value), at
         elif name == b"transfer-encoding":
             codings.append(value)
         elif name == b"expect":
@@ -405,6 +484,8 @@ def read_head(method: str, target: bytes, version: str, headers: Headers) -> Req
         _check_coding(codings, is_http10=is_http10)
         length = None
     _check_host(hosts, is_http10=is_http10)
+    if length_at is not None:
+        del headers[length_at]
     request = Request(method, _origin_form(target, method, hosts), headers, is_http10=is_http10)
     request.content_length = length
     request.expects_continue = expects_continue and not is_http10

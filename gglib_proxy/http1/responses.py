@@ -10,6 +10,7 @@ from enum import Enum
 
 import httptools
 
+from gglib_proxy.http1.repeated_head import MAX_BYTES, RepeatedHead
 from gglib_proxy.http1.requests import Headers
 
 
@@ -24,6 +25,7 @@ class Framing(Enum):
 
 MAX_OVERHEAD_BYTES = 256 * 1024
 """Of a response's head, and of what stands between two pieces of its body."""
+_HEAD_END = b"\r\n\r\n"
 _CHECKED = frozenset(
     {b"content-length", b"transfer-encoding", b"content-type", b"content-encoding"}
 )
@@ -32,7 +34,7 @@ _CHECKED = frozenset(
 class ResponseHead:
     """Status and headers of a final response."""
 
-    __slots__ = ("framing", "headers", "is_event_stream", "length", "status")
+    __slots__ = ("built", "framing", "headers", "is_event_stream", "length", "status")
 
     def __init__(self, status: int, headers: Headers) -> None:
         self.status = status
@@ -41,6 +43,19 @@ class ResponseHead:
         self.framing = Framing.CLOSE
         self.is_event_stream = False
         """Whether the body is server-sent events that can be read as they are."""
+        self.built: dict[object, tuple[bytes, bytes]] = {}
+        """What was made of the head; those that repeat it share this."""
+
+    def repeated(self, length: int) -> ResponseHead:
+        """The same head, but for the length of the body."""
+        other = ResponseHead.__new__(ResponseHead)
+        other.status = self.status
+        other.headers = self.headers
+        other.length = length
+        other.framing = self.framing
+        other.is_event_stream = self.is_event_stream
+        other.built = self.built
+        return other
 
 
 class ResponseError(Exception):
@@ -59,8 +74,11 @@ class ResponseReader:
         "_headers",
         "_is_head_request",
         "_is_informational",
+        "_missing_bytes",
         "_overhead_bytes",
         "_parser",
+        "_repeated",
+        "_template",
         "chunks",
         "head",
         "is_complete",
@@ -72,12 +90,15 @@ class ResponseReader:
         self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
         self._headers: Headers = []
         self._is_informational = False
+        self._repeated = RepeatedHead()
+        self._template: ResponseHead | None = None  # which may be repeated
         self.expect(is_head_request=False)
 
     def expect(self, *, is_head_request: bool) -> None:
         """A request has been sent; its response is to be read."""
         self._is_head_request = is_head_request
         self._overhead_bytes = 0
+        self._missing_bytes = 0  # of a body that is not parsed
         self.head: ResponseHead | None = None
         self.chunks: list[bytes] = []
         self.is_complete = False
@@ -93,9 +114,53 @@ class ResponseReader:
         parser = self._parser
         if parser is None:
             return
-        if not self.is_started and not data.startswith(b"H"):  # llhttp knows RTSP and ICE, too
-            raise ResponseError("what it sent is not HTTP")
-        self.is_started = True
+        if self._missing_bytes:
+            self._take_body(data)
+            return
+        if not self.is_started:
+            self.is_started = True
+            if not self._is_head_request and (found := self._repeated.find(data, 0)):
+                self._repeat(data, *found)
+                return
+            if not data.startswith(b"H"):  # llhttp knows RTSP and ICE, too
+                raise ResponseError("what it sent is not HTTP")
+            self._template = None
+            self._feed_all(parser, data)
+            self._remember(data)
+        else:
+            self._feed_all(parser, data)
+
+    def _repeat(self, data: bytes, end: int, length: int) -> None:
+        """The head has come again, and ends at `end`."""
+        assert self._template is not None
+        self.head = self._template.repeated(length)
+        self.is_reusable = True
+        self._missing_bytes = length
+        self._take_body(data[end:])
+
+    def _take_body(self, data: bytes) -> None:
+        """Bytes behind a head that came again, as many as are missing."""
+        missing = self._missing_bytes - len(data)
+        if missing < 0:
+            self.is_reusable = False  # more than one response
+            data, missing = data[:missing], 0
+        self.chunks = [data] if data else []
+        self._missing_bytes = missing
+        self.is_complete = not missing
+
+    def _remember(self, data: bytes) -> None:
+        """Keep the head that was read if it may be repeated: nothing else came before it."""
+        self._repeated.forget()
+        head = self.head
+        if head is None or head.framing is not Framing.LENGTH or not self.is_reusable:
+            return
+        assert head.length is not None
+        end = data.find(_HEAD_END) + len(_HEAD_END)
+        if len(_HEAD_END) <= end <= MAX_BYTES and data.startswith(b"HTTP/1.1 %d " % head.status):
+            self._template = head
+            self._repeated.remember(data[:end], head.length)
+
+    def _feed_all(self, parser: httptools.HttpResponseParser, data: bytes) -> None:
         self.chunks = []
         room = MAX_OVERHEAD_BYTES - self._overhead_bytes
         if len(data) <= room or self.head is not None:
