@@ -41,10 +41,6 @@ class RepeatedHead:
         self._head = head if self._misses < _MOST_MISSES else None
         self._known_length = length
 
-    def forget(self) -> None:
-        """The head that comes next is another matter."""
-        self._head = None
-
     def find(self, data: bytes, at: int) -> tuple[int, int] | None:
         """Where the remembered head, found at `at`, ends, and the length that it has there.
 

@@ -232,7 +232,6 @@ class RequestReader:
                 return self._repeat(*found)
             if data[at] in b"\r\n":
                 return len(data) - len(data[at:].lstrip(b"\r\n"))
-            self._repeated.forget()
             last = data.find(_HEAD_END, at)
             end = last + len(_HEAD_END)
             if (
@@ -377,7 +376,7 @@ class RequestReader:
             )
             request.keep_alive = parser.should_keep_alive()
             self._request = request
-            self._remember(request, parser)
+            self._remember(request)
             if request.content_length != 0:
                 if (request.content_length or 0) > self._max_body_bytes:
                     raise self._body_too_large()
@@ -387,18 +386,13 @@ class RequestReader:
             self._refusal = refusal
             raise
 
-    def _remember(self, request: Request, parser: httptools.HttpRequestParser) -> None:
-        """Know a plain head again: its connection stays, and its body has a length."""
+    def _remember(self, request: Request) -> None:
+        """Know the head again, if it came in one piece and its body has a length."""
         head, self._whole_head = self._whole_head, None
-        if (
-            head is not None
-            and request.keep_alive
-            and not request.expects_continue
-            and request.content_length is not None
-            and not parser.should_upgrade()
-        ):
+        length = request.content_length
+        if head is not None and length is not None and not request.expects_continue:
             self._template = request
-            self._repeated.remember(head, request.content_length)
+            self._repeated.remember(head, length)
 
     def _body_too_large(self) -> Refusal:
         return Refusal(

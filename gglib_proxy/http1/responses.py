@@ -124,7 +124,6 @@ class ResponseReader:
                 return
             if not data.startswith(b"H"):  # llhttp knows RTSP and ICE, too
                 raise ResponseError("what it sent is not HTTP")
-            self._template = None
             self._feed_all(parser, data)
             self._remember(data)
         else:
@@ -150,7 +149,6 @@ class ResponseReader:
 
     def _remember(self, data: bytes) -> None:
         """Keep the head that was read if it may be repeated: nothing else came before it."""
-        self._repeated.forget()
         head = self.head
         if head is None or head.framing is not Framing.LENGTH or not self.is_reusable:
             return

@@ -72,6 +72,20 @@ def test_a_request_without_a_body_that_need_not_have_one_has_no_length(method: s
     assert lines_of(request_head(request(method), b"/", b"", dropped=frozenset()))[1:] == []
 
 
+def test_a_head_that_was_built_before_is_built_anew_for_another_engine() -> None:
+    repeated = request(headers=[(b"a", b"1"), (b"b", b"2")])
+    ways = [
+        (target, fixed, dropped)
+        for target in (b"/one", b"/two")
+        for fixed in (b"host: one\r\n", b"host: two\r\n")
+        for dropped in (frozenset({b"a"}), frozenset({b"b"}), frozenset[bytes]())
+    ]
+    for _ in range(2):
+        built = {request_head(repeated, *way[:2], dropped=way[2]) for way in ways}
+        assert len(built) == len(ways)
+    assert len(repeated.built) < len(ways)
+
+
 def test_connection_names_the_headers_that_end_here() -> None:
     headers = [(b"connection", b"close, X-One ,x-two"), (b"connection", b"X-Three")]
     assert connection_tokens(headers) == {b"close", b"x-one", b"x-two", b"x-three"}

@@ -15,7 +15,7 @@ from gglib_proxy.http1.heads import NOT_SENT_TO_ENGINES, request_head, response_
 from gglib_proxy.http1.repeated_head import MAX_BYTES, MAX_DIGITS, RepeatedHead
 from gglib_proxy.http1.requests import Request
 from gglib_proxy.http1.responses import ResponseError, ResponseHead, ResponseReader
-from tests.http1_corpus import CASES, Case, post
+from tests.http1_corpus import CASES, MAX_BODY_BYTES, Case, post
 from tests.http1_corpus.responses import RESPONSES
 from tests.unit.test_http1_requests import Sink, open_reader
 
@@ -87,11 +87,8 @@ def test_a_length_that_is_not_understood_is_not_repeated(head: bytes, length: in
     assert remembering(head, length).find(head, 0) is None
 
 
-def test_nothing_is_found_before_anything_is_known_and_after_it_is_forgotten() -> None:
+def test_nothing_is_found_before_anything_is_known() -> None:
     assert RepeatedHead().find(HEAD, 0) is None
-    repeated = remembering(HEAD, 3)
-    repeated.forget()
-    assert repeated.find(HEAD, 0) is None
 
 
 def test_heads_that_always_differ_are_no_longer_looked_at() -> None:
@@ -198,6 +195,28 @@ def test_a_head_that_came_again_is_really_not_parsed_again() -> None:
     assert [request.content_length for request in sink.heads] == [3, 5]
 
 
+def test_a_body_behind_a_head_that_came_again_may_not_be_larger_than_any() -> None:
+    sink = Sink()
+    reader = open_reader(sink)
+    reader.feed(post("Content-Length: 3", body=b"abc"))
+    with pytest.raises(Refusal) as raised:
+        reader.feed(post(f"Content-Length: {MAX_BODY_BYTES + 1}"))
+    assert raised.value.status == 413
+    assert len(sink.requests) == 1
+
+
+def test_a_head_is_known_again_behind_others() -> None:
+    """Others that are chunked, come in pieces, or have another head."""
+    one, other = (
+        post("Content-Length: 3", body=b"abc"),
+        post("Content-Length: 1", "A: b", body=b"x"),
+    )
+    chunks = post("Transfer-Encoding: chunked", body=b"1\r\ny\r\n0\r\n\r\n")
+    for between in ([chunks], [other[:9], other[9:]], [other], [b"\r\n"]):
+        pieces = [one, one, *between, one, *between, one]
+        assert requests_of(pieces, is_plain=False) == requests_of(pieces, is_plain=True)
+
+
 def test_a_long_head_is_not_kept() -> None:
     sink = Sink()
     reader = open_reader(sink)
@@ -288,3 +307,34 @@ def test_a_response_head_that_came_again_is_really_not_parsed_again(
     again = data.replace(b"5", b"7")
     assert outcome(reader, [again, b"??"])[0] == b"hello??"
     assert outcome(reader, [again + b"?", b"?"])[0] == b"hello??"
+
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+EMPTY = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n"
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "responses",
+    [
+        [OK, OK, OK + b"surplus"],
+        [OK, OK, OK + OK],
+        [EMPTY, EMPTY, EMPTY + b"surplus"],
+        [CONTINUE + EMPTY, CONTINUE + EMPTY, CONTINUE + OK],
+        [EMPTY, CONTINUE + EMPTY, EMPTY],
+        [OK, CHUNKED, OK, CHUNKED, OK],
+        [OK, EMPTY, OK, EMPTY],
+        [OK, OK.replace(b"200 OK", b"500 No"), OK],
+        [OK, OK.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)],
+        [OK, OK[:20]],
+        [OK, OK[:-1]],
+    ],
+)
+def test_what_stands_between_responses_that_come_again_does_not_matter(
+    responses: list[bytes],
+) -> None:
+    whole = [[data] for data in responses]
+    bytewise = [[data[at : at + 1] for at in range(len(data))] for data in responses[1:]]
+    for pieces in (whole, [whole[0], *bytewise]):
+        assert outcomes(pieces, is_plain=False) == outcomes(pieces, is_plain=True)
