@@ -9,11 +9,19 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from gglib_runtime.simulator.arguments import Arguments
-from gglib_runtime.simulator.behaviour import Behaviour
+from gglib_runtime.simulator.behaviour import (
+    REQUEST_FIELD,
+    AnswerPlan,
+    BadBehaviour,
+    Behaviour,
+    changed_plan,
+)
 from gglib_runtime.simulator.exchange import Exchange
+from gglib_runtime.simulator.failing import ErrorStyle, failure_body, style_of
 from gglib_runtime.simulator.generation import ApiError, Generation, json_bytes
 from gglib_runtime.simulator.log import EngineLog
 from gglib_runtime.simulator.records import Recorder
@@ -35,8 +43,16 @@ class Engine:
     """One simulated llama-server; fills `Host`."""
 
     def __init__(
-        self, arguments: Arguments, behaviour: Behaviour, log: EngineLog, recorder: Recorder
+        self,
+        arguments: Arguments,
+        behaviour: Behaviour,
+        log: EngineLog,
+        recorder: Recorder,
+        *,
+        is_alone: bool = False,
     ) -> None:
+        self.is_alone = is_alone
+        """Whether it is an endpoint of its own, for any model's name; else llama-server."""
         self.arguments = arguments
         self.behaviour = behaviour
         self.log = log
@@ -55,9 +71,37 @@ class Engine:
         self.longest = 0
         self.started_at = int(time.time())
         self._routes: dict[tuple[str, str], Route] = {}
+        self._prefixes: dict[tuple[str, str], Route] = {}
 
-    def add_routes(self, routes: dict[tuple[str, str], Route]) -> None:
+    def add_routes(
+        self, routes: Mapping[tuple[str, str], Route], prefixes: Mapping[tuple[str, str], Route]
+    ) -> None:
+        """Answer these methods and paths, and these methods on all paths that begin so."""
         self._routes.update(routes)
+        self._prefixes.update(prefixes)
+
+    # what routes ask
+
+    @property
+    def model_names(self) -> tuple[str, ...]:
+        """The models that it lists."""
+        return (self.name,)
+
+    def model_for(self, body: Mapping[str, Any]) -> str:
+        """The model that answers a request, by which the answer is named."""
+        named = body.get("model")
+        return named if self.is_alone and isinstance(named, str) and named else self.name
+
+    def plan_for(self, exchange: Exchange, body: Mapping[str, Any]) -> AnswerPlan:
+        """How this request is to be answered; raises ApiError where it asks for nonsense."""
+        if REQUEST_FIELD not in body:
+            return self.behaviour
+        try:
+            return changed_plan(self.behaviour, body[REQUEST_FIELD])
+        except BadBehaviour as error:
+            raise ApiError(400, str(error)) from error
+
+    # requests
 
     def handle(self, exchange: Exchange) -> None:
         """Answer a request, or see to it that it will be."""
@@ -74,7 +118,9 @@ class Engine:
 
     def _dispatch(self, exchange: Exchange) -> None:
         method = "GET" if exchange.request.method == "HEAD" else exchange.request.method
-        route = self._routes.get((method, exchange.request.path))
+        route = self._routes.get((method, exchange.request.path)) or self._prefixed(
+            method, exchange
+        )
         if route is None:
             exchange.answer(404, NOT_FOUND)
             return
@@ -85,8 +131,22 @@ class Engine:
         except Exception as error:  # a body of a shape that no route foresees
             self._refuse(exchange, ApiError(500, repr(error)))
 
+    def _prefixed(self, method: str, exchange: Exchange) -> Route | None:
+        path = exchange.request.path
+        for (each, prefix), route in self._prefixes.items():
+            if each == method and path.startswith(prefix):
+                return route
+        return None
+
     def _refuse(self, exchange: Exchange, error: ApiError) -> None:
-        body = json_bytes(error.body)
+        style = style_of(exchange.request.path, is_alone=self.is_alone)
+        if style is ErrorStyle.LLAMA_SERVER:
+            body = json_bytes(error.body)
+        else:
+            found = error.body["error"]
+            body = failure_body(
+                style, error.status, str(error), code=found.get("name"), param=found.get("param")
+            )
         self.log.server("operator()", f"got exception: {body.decode()}", "W")
         exchange.answer(error.status, body)
 

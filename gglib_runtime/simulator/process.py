@@ -23,7 +23,7 @@ from gglib_runtime.simulator.failures import failure_lines
 from gglib_runtime.simulator.http import HttpServer, ServerOptions
 from gglib_runtime.simulator.log import EngineLog
 from gglib_runtime.simulator.records import Recorder
-from gglib_runtime.simulator.routes import ROUTES
+from gglib_runtime.simulator.routes import PREFIXES, ROUTES
 
 _VERSION = "version: 0.6.0-simulator (build 0, commit none)"
 _BACKLOG = 512
@@ -131,7 +131,7 @@ class Process:
     async def _live(self, listener: socket.socket) -> int:
         loop = asyncio.get_running_loop()
         engine = Engine(self._arguments, self._behaviour, self._log, self._recorder)
-        engine.add_routes(ROUTES)
+        engine.add_routes(ROUTES, PREFIXES)
         http = HttpServer(engine.handle, self._options())
         server = await loop.create_server(http.new_connection, sock=listener, backlog=_BACKLOG)
         http.sweep()

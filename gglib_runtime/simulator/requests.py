@@ -7,7 +7,6 @@ from typing import Any, cast
 import msgspec
 
 from gglib_runtime.simulator.answering import Answering
-from gglib_runtime.simulator.behaviour import REQUEST_FIELD, BadBehaviour, changed_plan
 from gglib_runtime.simulator.engine import Engine
 from gglib_runtime.simulator.exchange import Exchange
 from gglib_runtime.simulator.generation import ApiError, Dialect, Generation
@@ -100,12 +99,7 @@ class Reading:
         self._engine = engine
         self._exchange = exchange
         self._body = body
-        self._plan = engine.behaviour
-        if REQUEST_FIELD in body:
-            try:
-                self._plan = changed_plan(engine.behaviour, body[REQUEST_FIELD])
-            except BadBehaviour as error:
-                raise ApiError(400, str(error)) from error
+        self._plan = engine.plan_for(exchange, body)
 
     def generation(self, prompt: str, asked: str, limit: int | None) -> Generation:
         """The answer to `asked`, with the whole `prompt` counted; raises ApiError if too long."""
@@ -114,8 +108,10 @@ class Reading:
         check_context(prompt_tokens, context)
         most = min(limit or context, context - prompt_tokens + 1)
         return Generation(
-            model=self._engine.name,
-            words=answer_words(self._engine.name, asked, min(self._plan.tokens, most)),
+            model=self._engine.model_for(self._body),
+            words=answer_words(
+                self._engine.model_for(self._body), asked, min(self._plan.tokens, most)
+            ),
             prompt_tokens=prompt_tokens,
             finish="length" if most < self._plan.tokens else "stop",
         )

@@ -43,3 +43,6 @@ ROUTES: dict[tuple[str, str], Route] = {
     for route, paths in table.items()
     for path in paths
 }
+
+PREFIXES: dict[tuple[str, str], Route] = {}
+"""By method, and what the path begins with, where the rest of the path is an argument."""
