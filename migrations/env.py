@@ -6,7 +6,7 @@ from alembic import context
 from sqlalchemy.engine import Connection
 
 from gglib_runtime.catalog.database import altering, open_database
-from gglib_runtime.catalog.tables import metadata
+from gglib_runtime.catalog.schema import metadata
 
 
 def run(connection: Connection) -> None:

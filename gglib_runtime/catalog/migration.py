@@ -15,9 +15,10 @@ from sqlalchemy.engine import Connection, Engine
 
 from gglib_core.errors import DatabaseError
 from gglib_runtime.catalog.database import altering, is_sqlite, reading
-from gglib_runtime.catalog.tables import metadata, revision
+from gglib_runtime.catalog.schema import metadata
+from gglib_runtime.catalog.tables import revision
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration. Asking Alembic for it would cost each start 130 ms."""
 
 WAIT_SECONDS = 60.0

@@ -19,24 +19,26 @@ from gglib_core.errors import DatabaseError
 from gglib_runtime.catalog import migration
 from gglib_runtime.catalog.database import altering, open_database, reading, writing
 from gglib_runtime.catalog.migration import HEAD, current, migrate, scripts_directory, upgrade
+from gglib_runtime.catalog.schema import metadata
 from gglib_runtime.catalog.store import SqlModelStore
-from gglib_runtime.catalog.tables import metadata
 from tests.catalog_entries import new_model
 
 pytest_plugins = ["tests.databases"]
 
 ROOT = Path(__file__).parents[2]
 
-ADD_COLOUR = """
+NEXT = f"{int(HEAD) + 1:04}"
+
+ADD_COLOUR = f"""
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "{NEXT}"
+down_revision = "{HEAD}"
 
 
 def upgrade():
-    with op.batch_alter_table("models", table_kwargs={"sqlite_autoincrement": True}) as models:
+    with op.batch_alter_table("models", table_kwargs=dict(sqlite_autoincrement=True)) as models:
         models.add_column(sa.Column("colour", sa.Text))
         models.alter_column("real_path", type_=sa.String(4096))
 """
@@ -47,9 +49,9 @@ def next_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The program as its next version could be: one more migration, which rebuilds a table."""
     scripts = tmp_path / "migrations"
     shutil.copytree(ROOT / "migrations", scripts, ignore=shutil.ignore_patterns("__pycache__"))
-    added = scripts / "versions" / "0002_colour.py"
+    added = scripts / "versions" / f"{NEXT}_colour.py"
     added.write_text(ADD_COLOUR)
-    monkeypatch.setattr(migration, "HEAD", "0002")
+    monkeypatch.setattr(migration, "HEAD", NEXT)
     monkeypatch.setattr(migration, "scripts_directory", lambda: scripts)
     return added
 
@@ -146,7 +148,7 @@ def test_an_older_database_is_migrated_and_keeps_its_models(
         alpha = SqlModelStore(engine).add(new_model("alpha", aliases=("a",)))
         request.getfixturevalue("next_version")
         upgrade(engine)
-        assert current(engine) == "0002"
+        assert current(engine) == NEXT
         assert "colour" in columns(engine, "models")
         assert SqlModelStore(engine).list() == (alpha,)
 
@@ -179,7 +181,7 @@ def test_a_migration_that_fails_leaves_the_database_as_it_was(
         added.write_text(ADD_COLOUR + '    op.execute("INSERT INTO nowhere VALUES (1)")\n')
         with pytest.raises(DatabaseError, match="nowhere"):
             upgrade(engine)
-        assert current(engine) == "0001"
+        assert current(engine) == HEAD
         assert schema(engine) == before
         assert SqlModelStore(engine).list() == (alpha,)
 
@@ -209,7 +211,7 @@ def test_two_that_migrate_at_once_do_it_once(
         thread.join()
     assert failures == []
     with open_database(database_url) as engine:
-        assert current(engine) == "0002"
+        assert current(engine) == NEXT
         assert SqlModelStore(engine).list() == (alpha,)
 
 
@@ -318,7 +320,15 @@ def test_a_developer_can_have_the_next_migration_written(tmp_path: Path) -> None
     environment = os.environ | {
         "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
     }
-    command = ["-x", f"database={url}", "revision", "--autogenerate", "--rev-id=0002", "-m", "Find"]
+    command = [
+        "-x",
+        f"database={url}",
+        "revision",
+        "--autogenerate",
+        f"--rev-id={NEXT}",
+        "-m",
+        "Find",
+    ]
     done = subprocess.run(
         [*alembic, *command],
         env=environment,
@@ -328,7 +338,7 @@ def test_a_developer_can_have_the_next_migration_written(tmp_path: Path) -> None
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    written = (scripts / "versions" / "0002_find.py").read_text()
+    written = (scripts / "versions" / f"{NEXT}_find.py").read_text()
     assert "ix_models_real_path" in written
-    assert "down_revision = '0001'" in written
+    assert f"down_revision = '{HEAD}'" in written
     assert "downgrade" not in written

@@ -1,0 +1,1 @@
+"""The swap ledger in the database: written, read, and kept no longer than the owner wants."""
