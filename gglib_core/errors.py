@@ -8,12 +8,21 @@
     │   ├── MissingCapability
     │   ├── ContextTooLarge
     │   └── ModelNotLoaded
+    ├── AccessError             the caller may not do this
+    │   ├── InvalidApiKey
+    │   ├── KeyDisabled
+    │   ├── KeyExpired
+    │   └── OutOfScope
+    ├── LimitError              the caller has used up what it may use
+    │   ├── RateLimited
+    │   └── QuotaExceeded
     ├── AdmissionError          the model cannot be had now
     │   ├── QueueFull
     │   ├── QueueTimeout
     │   ├── EveryModelPinned
     │   ├── LaunchFailed
     │   ├── AdmissionWithdrawn
+    │   ├── RequestCancelled
     │   └── ShuttingDown
     ├── UpstreamError           the engine was reached, or should have been
     │   ├── UpstreamUnreachable
@@ -24,6 +33,9 @@
     │   ├── InvalidModel
     │   ├── NameTaken
     │   ├── NoSuchModel
+    │   ├── InvalidKey
+    │   ├── NoSuchKey
+    │   ├── KeyNameTaken
     │   └── DatabaseError
     ├── GgufError               a file is no GGUF, or a damaged one
     ├── ConfigError             a setting is wrong
@@ -123,6 +135,65 @@ class ModelNotLoaded(RequestError):
             )
 
 
+class AccessError(GglibError):
+    """The caller may not do this."""
+
+
+class InvalidApiKey(AccessError):
+    """The request has no API key, or one that does not exist."""
+
+    def __init__(self, *, is_missing: bool) -> None:
+        what = "has no API key" if is_missing else "has an API key that does not exist"
+        super().__init__(
+            f"The request {what}. Send one as `Authorization: Bearer gg-…`; whoever runs gglib "
+            "makes them with `gglib key create NAME`."
+        )
+
+
+class KeyDisabled(AccessError):
+    """The API key is switched off."""
+
+    def __init__(self, mask: str) -> None:
+        super().__init__(f"The API key {mask} is disabled.")
+
+
+class KeyExpired(AccessError):
+    """The API key's time is over."""
+
+    def __init__(self, mask: str) -> None:
+        super().__init__(f"The API key {mask} has expired.")
+
+
+class OutOfScope(AccessError):
+    """The API key is not for this model or endpoint."""
+
+    def __init__(self, mask: str, what: str) -> None:
+        super().__init__(f"The API key {mask} is not for {what}.")
+
+
+class LimitError(GglibError):
+    """The caller has used up what it may use."""
+
+
+class RateLimited(LimitError):
+    """More requests or tokens than the limit allows at this time."""
+
+    def __init__(self, limit: str, allowed: float, retry_after_seconds: float) -> None:
+        """`limit` is `requests_per_minute`, `tokens_per_minute` or `concurrent_requests`."""
+        self.limit = limit
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(f"The limit of {allowed:g} {limit.replace('_', ' ')} is reached.")
+
+
+class QuotaExceeded(LimitError):
+    """The budget of the API key is spent."""
+
+    def __init__(self, limit: str, budget: float, currency: str) -> None:
+        """`limit` is `budget_per_day` or `budget_per_month`."""
+        self.limit = limit
+        super().__init__(f"The {limit.replace('_', ' ')} of {budget:g} {currency} is spent.")
+
+
 class AdmissionError(GglibError):
     """The model cannot be had now."""
 
@@ -218,6 +289,13 @@ class AdmissionWithdrawn(AdmissionError):
         self.retry_after_seconds = 1.0
 
 
+class RequestCancelled(AdmissionError):
+    """Whoever runs gglib has ended the request."""
+
+    def __init__(self) -> None:
+        super().__init__("The request was cancelled by whoever runs gglib.")
+
+
 class ShuttingDown(AdmissionError):
     """gglib is going away and takes no new request."""
 
@@ -280,6 +358,25 @@ class NoSuchModel(CatalogError):
     def __init__(self, name: str, nearest: Sequence[str] = ()) -> None:
         hint = f" Did you mean {', '.join(map(repr, nearest))}?" if nearest else ""
         super().__init__(f"There is no model {name!r}.{hint}")
+
+
+class InvalidKey(CatalogError):
+    """A property of an API key is not acceptable."""
+
+
+class NoSuchKey(CatalogError):
+    """There is no API key of that name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is no API key {name!r}. `gglib key list` shows those there are.")
+
+
+class KeyNameTaken(CatalogError):
+    """Another API key has this name already."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is an API key {name!r} already; rotate it, or give another name.")
+        self.name = name
 
 
 class DatabaseError(CatalogError):

@@ -20,7 +20,7 @@ SHOWN_LOG_LINES = 20
 SHOWN_LINE_LENGTH = 500
 _LONGEST_RETRY_AFTER_SECONDS = 3600
 _INTERNAL = "gglib failed to handle the request. Its own log says why."
-_FACTS = ("model", "state", "failure", "detail", "needed", "nearest", "name")
+_FACTS = ("model", "state", "failure", "detail", "needed", "nearest", "name", "limit")
 
 _OPENAI_TYPES = {
     401: "authentication_error",
@@ -110,12 +110,21 @@ ERROR_TABLE: Mapping[type[errors.GglibError], ErrorRow] = {
     errors.MissingCapability: ErrorRow(status=400, code="missing_capability"),
     errors.ContextTooLarge: ErrorRow(status=400, code="context_too_large"),
     errors.ModelNotLoaded: ErrorRow(status=409, code="model_not_loaded", should_retry=False),
+    errors.AccessError: ErrorRow(status=403, code="access_denied"),
+    errors.InvalidApiKey: ErrorRow(status=401, code="invalid_api_key"),
+    errors.KeyDisabled: ErrorRow(status=403, code="key_disabled"),
+    errors.KeyExpired: ErrorRow(status=403, code="key_expired"),
+    errors.OutOfScope: ErrorRow(status=403, code="out_of_scope"),
+    errors.LimitError: ErrorRow(status=429, code="rate_limit_exceeded", retry_after_seconds=1),
+    errors.RateLimited: ErrorRow(status=429, code="rate_limit_exceeded", retry_after_seconds=1),
+    errors.QuotaExceeded: ErrorRow(status=403, code="quota_exceeded", should_retry=False),
     errors.AdmissionError: ErrorRow(status=503, code="model_unavailable", retry_after_seconds=1),
     errors.QueueFull: ErrorRow(status=503, code="queue_full", retry_after_seconds=1),
     errors.QueueTimeout: ErrorRow(status=503, code="queue_timeout", retry_after_seconds=1),
     errors.EveryModelPinned: ErrorRow(status=409, code="all_models_pinned", should_retry=False),
     errors.LaunchFailed: ErrorRow(status=503, code="model_load_failed", retry_after_seconds=5),
     errors.AdmissionWithdrawn: ErrorRow(status=503, code="model_withdrawn", retry_after_seconds=1),
+    errors.RequestCancelled: ErrorRow(status=409, code="request_cancelled", should_retry=False),
     errors.ShuttingDown: ErrorRow(status=503, code="shutting_down", retry_after_seconds=5),
     errors.UpstreamError: ErrorRow(status=502, code="upstream_error"),
     errors.UpstreamUnreachable: ErrorRow(status=502, code="upstream_unreachable"),
@@ -126,6 +135,9 @@ ERROR_TABLE: Mapping[type[errors.GglibError], ErrorRow] = {
     errors.InvalidModel: ErrorRow(status=400, code="invalid_model"),
     errors.NameTaken: ErrorRow(status=409, code="name_taken", should_retry=False),
     errors.NoSuchModel: ErrorRow(status=404, code="model_not_found"),
+    errors.InvalidKey: ErrorRow(status=400, code="invalid_key"),
+    errors.NoSuchKey: ErrorRow(status=404, code="key_not_found"),
+    errors.KeyNameTaken: ErrorRow(status=409, code="name_taken", should_retry=False),
     errors.DatabaseError: ErrorRow(status=500, code="database_error", is_private=True),
     errors.GgufError: ErrorRow(status=400, code="invalid_gguf"),
     errors.ConfigError: ErrorRow(status=500, code="invalid_configuration", is_private=True),
@@ -177,7 +189,7 @@ def _row(error: BaseException) -> ErrorRow:
 def _retry_after_seconds(error: BaseException, row: ErrorRow) -> float | None:
     if row.retry_after_seconds is None:
         return None
-    known = error.retry_after_seconds if isinstance(error, errors.AdmissionError) else None
+    known: float | None = getattr(error, "retry_after_seconds", None)
     return row.retry_after_seconds if known is None else known
 
 

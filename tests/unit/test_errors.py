@@ -55,6 +55,11 @@ def test_the_table_has_no_row_for_a_class_that_is_gone() -> None:
         (errors.EveryModelPinned("m", ["n"]), 409, "all_models_pinned", None),
         (BAD_FILE, 500, "model_load_failed", None),
         (KILLED, 503, "model_load_failed", None),
+        (errors.InvalidApiKey(is_missing=True), 401, "invalid_api_key", None),
+        (errors.OutOfScope("gg-abc***xyz", "the model 'm'"), 403, "out_of_scope", None),
+        (errors.RateLimited("requests_per_minute", 5, 2.5), 429, "rate_limit_exceeded", None),
+        (errors.QuotaExceeded("budget_per_day", 5, "USD"), 403, "quota_exceeded", None),
+        (errors.RequestCancelled(), 409, "request_cancelled", None),
         (errors.UpstreamUnreachable("m", "refused"), 502, "upstream_unreachable", None),
         (errors.UpstreamLost("m"), 502, "upstream_lost", None),
         (errors.UpstreamTimeout("m", "no byte", 3), 504, "upstream_timeout", None),
@@ -127,10 +132,10 @@ def test_a_transient_launch_failure_says_when_to_come_back() -> None:
 
 
 @pytest.mark.parametrize("status", sorted({row.status for row in ERROR_TABLE.values()}))
-def test_all_503_say_when_to_come_back_and_all_409_that_it_is_no_use(status: int) -> None:
+def test_all_429_and_503_say_when_to_come_back_and_all_409_that_it_is_no_use(status: int) -> None:
     for row in ERROR_TABLE.values():
         if row.status == status:
-            assert (row.retry_after_seconds is not None) == (status == 503)
+            assert (row.retry_after_seconds is not None) == (status in (429, 503))
             assert row.should_retry is False or status != 409
 
 

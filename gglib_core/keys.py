@@ -1,0 +1,169 @@
+"""API keys: what one allows, and how a secret is recognised.
+
+Not here: where keys are stored, what a request has to show, and how limits are counted.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from typing import TypeVar
+
+SECRET_PREFIX = "gg-"  # noqa: S105 -- what secrets begin with
+_SECRET_BYTES = 32
+_SEARCHED_CHARACTERS = 11
+"""Of a secret, with its `gg-`: hardly two keys share them, and the rest is not to be guessed."""
+_SHOWN = 3
+_is_secret = re.compile(r"[\x21-\x7e]{16,200}").fullmatch
+
+
+class Endpoint(StrEnum):
+    """A class of endpoints, as the scope of a key names it."""
+
+    INFERENCE = "inference"
+    """Whatever asks a model, and loading one."""
+    MODELS = "models"
+    """Lists of models, the caller's own generations, /metrics and the API's description."""
+    LOGS = "logs"
+    """What engines print, and the generations of all callers."""
+    ADMIN = "admin"
+    """Everything under /admin, and unloading."""
+
+
+DEFAULT_ENDPOINTS = frozenset({Endpoint.INFERENCE, Endpoint.MODELS})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allowance:
+    """How much of something a caller may use; None where there is no limit."""
+
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    concurrent_requests: int | None = None
+    budget_per_day: float | None = None
+    """Money, in the currency of the models' prices; the day is UTC's."""
+    budget_per_month: float | None = None
+
+    @property
+    def is_unlimited(self) -> bool:
+        return self == _UNLIMITED
+
+    def overridden_by(self, other: Allowance) -> Allowance:
+        """`other` where it says something, else this."""
+        return Allowance(
+            requests_per_minute=_first(other.requests_per_minute, self.requests_per_minute),
+            tokens_per_minute=_first(other.tokens_per_minute, self.tokens_per_minute),
+            concurrent_requests=_first(other.concurrent_requests, self.concurrent_requests),
+            budget_per_day=_first(other.budget_per_day, self.budget_per_day),
+            budget_per_month=_first(other.budget_per_month, self.budget_per_month),
+        )
+
+
+_UNLIMITED = Allowance()
+_T = TypeVar("_T")
+
+
+def _first(one: _T | None, other: _T | None) -> _T | None:
+    return other if one is None else one
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApiKey:
+    """One key, without its secret."""
+
+    id: int
+    """Never given to a second key."""
+    name: str
+    mask: str
+    """What may be shown of the secret: `gg-abc***xyz`."""
+    endpoints: frozenset[Endpoint] = DEFAULT_ENDPOINTS
+    models: tuple[str, ...] = ()
+    """Globs of model names; without any, all models."""
+    is_enabled: bool = True
+    expires: float | None = None
+    """Unix seconds."""
+    allowance: Allowance = field(default_factory=Allowance)
+    """Where it is silent, the server's defaults count."""
+    created: int = 0
+    """Unix seconds."""
+
+    @cached_property
+    def _is_model_matched(self) -> re.Pattern[str]:
+        return re.compile("|".join(map(fnmatch.translate, self.models)))
+
+    def may_use_model(self, name: str) -> bool:
+        """Whether the key is for the model of that (canonical) name."""
+        return not self.models or self._is_model_matched.match(name) is not None
+
+
+class KeyRing:
+    """The keys at one revision; immutable, and asked for every request: it never blocks.
+
+    `is_open` says that no key is needed: whoever asks may do everything.
+    """
+
+    def __init__(
+        self,
+        pepper: bytes = b"",
+        keys: Iterable[tuple[str, bytes, ApiKey]] = (),
+        *,
+        is_open: bool = False,
+        revision: int = 0,
+    ) -> None:
+        """`keys` are triples of a secret's searched characters, its digest, and its key."""
+        self._pepper = pepper
+        self._by_start: dict[str, list[tuple[bytes, ApiKey]]] = {}
+        self._by_id: dict[int, ApiKey] = {}
+        for start, digest, key in keys:
+            self._by_start.setdefault(start, []).append((digest, key))
+            self._by_id[key.id] = key
+        self.is_open = is_open
+        self.revision = revision
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def find(self, secret: str) -> ApiKey | None:
+        """The key whose secret that is. The digests are compared in constant time."""
+        candidates = self._by_start.get(searched_part(secret))
+        if not candidates:
+            return None
+        digest = digest_of(secret, self._pepper)
+        found = None
+        for known, key in candidates:
+            if hmac.compare_digest(known, digest):
+                found = key
+        return found
+
+
+def new_secret() -> str:
+    """A secret of 256 random bits."""
+    return SECRET_PREFIX + secrets.token_urlsafe(_SECRET_BYTES)
+
+
+def is_acceptable_secret(secret: str) -> bool:
+    """Whether a secret that somebody chose can be sent in a header, and is long enough."""
+    return _is_secret(secret) is not None
+
+
+def searched_part(secret: str) -> str:
+    """The characters by which a secret is looked up; they may be stored as they are."""
+    return secret[:_SEARCHED_CHARACTERS] if secret.startswith(SECRET_PREFIX) else ""
+
+
+def digest_of(secret: str, pepper: bytes) -> bytes:
+    """What is stored of a secret: HMAC-SHA256 under the server's pepper."""
+    return hmac.digest(pepper, secret.encode("utf-8", "surrogateescape"), hashlib.sha256)
+
+
+def mask_of(secret: str) -> str:
+    """What may be shown of a secret."""
+    shown = secret.removeprefix(SECRET_PREFIX)
+    return f"{SECRET_PREFIX}{shown[:_SHOWN]}***{shown[-_SHOWN:]}"

@@ -1,0 +1,91 @@
+"""Limits: how much a caller may still use, reserved at the door and settled from what was used.
+
+Not here: who the caller is, and how a limit is shown to clients.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from gglib_core.keys import ApiKey, Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: a key, or an address where no key is needed."""
+
+    key: ApiKey | None
+    address: str
+    """Of the client, as far as trusted proxies tell it; empty for a unix socket's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demand:
+    """What a request may come to use, as far as it can be told before it runs."""
+
+    model: str
+    endpoint: Endpoint
+    tokens: int
+    """Of the prompt and of the longest answer, estimated."""
+    cost: float = 0.0
+    """Money that these tokens would cost."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What is left of the tightest limit of each kind; None where there is no such limit."""
+
+    limit_requests: int | None = None
+    remaining_requests: int | None = None
+    reset_requests_seconds: float | None = None
+    """Until the whole limit may be used again."""
+    limit_tokens: int | None = None
+    remaining_tokens: int | None = None
+    reset_tokens_seconds: float | None = None
+
+
+class Reservation(Protocol):
+    """What one request holds of its caller's limits."""
+
+    @property
+    def standing(self) -> Standing | None:
+        """What was left when the reservation was made; None where no limit counts."""
+        ...
+
+    def settle(self, *, tokens: int, cost: float) -> None:
+        """The request has ended and used so much: what was reserved beyond is given back.
+
+        To be called once for every reservation, also of a request that failed or whose client
+        left; a repetition has no effect. Never fails or waits.
+        """
+        ...
+
+
+class RateLimiter(Protocol):
+    """Counts what callers use. All methods belong to one event loop; none blocks or awaits."""
+
+    def reserve(self, caller: Caller, demand: Demand) -> Reservation | None:
+        """Take what `demand` says out of every limit that counts for it: all of them, or none.
+
+        None where no limit counts. Raises RateLimited, and QuotaExceeded where money is spent.
+        """
+        ...
+
+    def reset(self, caller_name: str | None = None) -> int:
+        """Forget what was used, by all or by one (a key's name, or an address).
+
+        Running requests stay counted among the concurrent ones, and spent money stays spent.
+        Returns how many callers were forgotten.
+        """
+        ...
+
+
+class NoRateLimiter:
+    """Fills `RateLimiter` where nothing is limited."""
+
+    def reserve(self, caller: Caller, demand: Demand) -> Reservation | None:
+        return None
+
+    def reset(self, caller_name: str | None = None) -> int:
+        return 0
