@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gglib_runtime.simulator.surface import Surface
+
 DEFAULT_CONTEXT = 4096
 DEFAULT_SLOTS = 4
 _CONTEXT_STEP = 256
@@ -21,6 +23,7 @@ _VALUE_FLAGS = {
     "-np": "slots", "--parallel": "slots",
     "-ub": "ubatch", "--ubatch-size": "ubatch",
     "--pooling": "pooling",
+    "--surface": "surface",  # the simulator's own
     "-lv": "verbosity", "--verbosity": "verbosity", "--log-verbosity": "verbosity",
 }  # fmt: skip
 _SWITCHES = {
@@ -57,6 +60,9 @@ class Arguments:
 
     model: str = "model.gguf"
     alias: str
+    names: tuple[str, ...] = ()
+    """All names of the model, sorted; `alias` is the first."""
+    surface: Surface = Surface.ENGINE
     host: str = "127.0.0.1"
     port: int = 8080
     keys: tuple[str, ...] = ()
@@ -113,10 +119,13 @@ def _value(flag: str, value: str | None, *, is_number: bool = False) -> str:
 def _arguments(found: dict[str, str]) -> Arguments:
     model = found.get("model", Arguments.model)
     slots = int(found.get("slots", 0))
+    names = tuple(sorted(found.get("alias", model).split(",")))
     return Arguments(
         model=model,
         # With several aliases llama-server answers with the first in the alphabet.
-        alias=min(found.get("alias", model).split(",")),
+        alias=names[0],
+        names=names,
+        surface=_surface(found.get("surface", Surface.ENGINE)),
         host=found.get("host", "127.0.0.1"),
         port=int(found.get("port", 8080)),
         keys=tuple(key for key in found.get("key", "").split(",") if key),
@@ -131,6 +140,13 @@ def _arguments(found: dict[str, str]) -> Arguments:
         shows_slots="no_slots" not in found,
         logs="log_disable" not in found and int(found.get("verbosity", 3)) >= 3,
     )
+
+
+def _surface(value: str) -> Surface:
+    try:
+        return Surface(value)
+    except ValueError as error:
+        raise BadArgument(f'error while handling argument "--surface": {error}') from None
 
 
 def _slot_context(context: int, slots: int) -> int:
