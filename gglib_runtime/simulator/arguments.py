@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from gglib_runtime.simulator.surface import Surface
 
+DEFAULT_MODEL = "model.gguf"
 DEFAULT_CONTEXT = 4096
 DEFAULT_SLOTS = 4
 _CONTEXT_STEP = 256
@@ -58,7 +59,7 @@ class BadArgument(ValueError):
 class Arguments:
     """What the command line says."""
 
-    model: str = "model.gguf"
+    model: str = DEFAULT_MODEL
     alias: str
     names: tuple[str, ...] = ()
     """All names of the model, sorted; `alias` is the first."""
@@ -117,7 +118,7 @@ def _value(flag: str, value: str | None, *, is_number: bool = False) -> str:
 
 
 def _arguments(found: dict[str, str]) -> Arguments:
-    model = found.get("model", Arguments.model)
+    model = found.get("model", DEFAULT_MODEL)
     slots = int(found.get("slots", 0))
     names = tuple(sorted(found.get("alias", model).split(",")))
     return Arguments(
