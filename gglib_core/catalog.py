@@ -157,6 +157,7 @@ def launch_spec(model: Model) -> LaunchSpec:
         idle_seconds=model.idle_seconds,
         max_concurrent=model.max_concurrent,
         is_pinned=model.is_pinned,
+        engine=model.engine,
     )
 
 

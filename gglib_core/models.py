@@ -82,6 +82,14 @@ class NewModel:
     """Never stopped to make room for another model."""
     is_preloaded: bool = False
     """Loaded when `serve` starts."""
+    engine: str | None = None
+    """What runs the model: `simulator`, or None for the llama-server of `serve`."""
+    input_cost_per_1k: float = 0.0
+    """Money for 1,000 tokens of a prompt."""
+    output_cost_per_1k: float = 0.0
+    """Money for 1,000 tokens of a completion."""
+    currency: str = "USD"
+    """ISO 4217."""
 
     @property
     def path(self) -> str:
@@ -118,6 +126,7 @@ class LaunchSpec:
     idle_seconds: float | None = None
     max_concurrent: int | None = None
     is_pinned: bool = False
+    engine: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,6 +36,10 @@ FULL: dict[str, Any] = {
     "max_concurrent": 2,
     "is_pinned": True,
     "is_preloaded": True,
+    "engine": "simulator",
+    "input_cost_per_1k": 0.01,
+    "output_cost_per_1k": 0.03,
+    "currency": "EUR",
 }
 """Every property that has a default, set to something else."""
 

@@ -30,6 +30,10 @@ _PLAIN = (
     "max_concurrent",
     "is_pinned",
     "is_preloaded",
+    "engine",
+    "input_cost_per_1k",
+    "output_cost_per_1k",
+    "currency",
 )
 _FACTS = frozenset(field.name for field in dataclasses.fields(GgufFacts))
 

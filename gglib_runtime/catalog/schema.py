@@ -7,8 +7,10 @@ metadata, and is named here: what is missing here is in no new database.
 from __future__ import annotations
 
 from gglib_runtime.catalog.tables import metadata
+from gglib_runtime.generations import tables as generations
+from gglib_runtime.keys import tables as keys
 from gglib_runtime.swaps import tables as swaps
 
-PACKAGES = (swaps,)
+PACKAGES = (generations, keys, swaps)
 
 __all__ = ["PACKAGES", "metadata"]

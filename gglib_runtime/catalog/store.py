@@ -41,6 +41,10 @@ class ModelChanges(TypedDict, total=False):
     max_concurrent: int | None
     is_pinned: bool
     is_preloaded: bool
+    engine: str | None
+    input_cost_per_1k: float
+    output_cost_per_1k: float
+    currency: str
 
 
 class SqlModelStore:

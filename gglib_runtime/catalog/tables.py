@@ -40,6 +40,10 @@ models = sa.Table(
     sa.Column("max_concurrent", sa.Integer),
     sa.Column("is_pinned", sa.Boolean, nullable=False),
     sa.Column("is_preloaded", sa.Boolean, nullable=False),
+    sa.Column("engine", sa.Text),
+    sa.Column("input_cost_per_1k", sa.Double, nullable=False, server_default="0"),
+    sa.Column("output_cost_per_1k", sa.Double, nullable=False, server_default="0"),
+    sa.Column("currency", sa.Text, nullable=False, server_default="USD"),
     sa.Column("created", sa.BigInteger, nullable=False),
     # Else SQLite gives the id of the last removed model away again. A migration that rebuilds the
     # table has to repeat it: batch_alter_table(…, table_kwargs={"sqlite_autoincrement": True}).

@@ -1,0 +1,1 @@
+"""The record of generations in the database: written, read, and kept for as long as is wanted."""

@@ -1,0 +1,1 @@
+"""API keys in the database: made, changed, and followed by a running server."""
