@@ -22,16 +22,22 @@ class Tally:
 
     seconds: float = 0.0
     requests: int = 0
-    chunks: int = 0
     errors: int = 0
     latencies: list[float] = field(default_factory=list[float])
-    """Seconds from a request to its last byte; for streams to its first event."""
-    gaps: list[float] = field(default_factory=list[float])
-    """Seconds between reads of one stream."""
+    """Seconds from a request to its last byte."""
 
-    def quantile(self, values: Sequence[float], share: float) -> float:
-        ordered = sorted(values)
-        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else math.nan
+    @property
+    def per_second(self) -> float:
+        return self.requests / self.seconds
+
+    def microseconds(self, share: float) -> float:
+        """The latency that this share of the requests stays below."""
+        return 1e6 * quantile(self.latencies, share)
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else math.nan
 
 
 def request_bytes(path: str, body: bytes, *, key: str = "") -> bytes:
@@ -117,6 +123,17 @@ async def closed_loop(port: int, message: bytes, *, connections: int, seconds: f
     return tally
 
 
+async def keep_busy(
+    port: int, path: str, body: bytes, *, connections: int, seconds: float
+) -> Tally:
+    """The closed loop by the cheapest client that there is."""
+    tally = await wrk(port, path, body, connections=connections, seconds=seconds)
+    if tally is None:
+        message = request_bytes(path, body)
+        tally = await closed_loop(port, message, connections=connections, seconds=seconds)
+    return tally
+
+
 async def wrk(
     port: int, path: str, body: bytes, *, connections: int, seconds: float
 ) -> Tally | None:
@@ -150,16 +167,11 @@ async def wrk(
     )
 
 
-class _Stream(asyncio.Protocol):
-    """One streamed answer on a connection of its own."""
+class _Abandoned(asyncio.Protocol):
+    """A client that leaves as soon as its answer has begun."""
 
-    def __init__(self, message: bytes, tally: Tally) -> None:
+    def __init__(self, message: bytes) -> None:
         self._message = message
-        self._tally = tally
-        self._last = self._sent = time.perf_counter()
-        self._is_ok = self._has_begun = False
-        self._tail = b""
-        self._transport: asyncio.Transport | None = None
         self.done = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -167,63 +179,49 @@ class _Stream(asyncio.Protocol):
         self._transport.write(self._message)
 
     def data_received(self, data: bytes) -> None:
-        now = time.perf_counter()
-        tally = self._tally
-        chunks = data.count(b"data: ")
-        if not self._has_begun:
-            self._is_ok = data.startswith(b"HTTP/1.1 200")
-            self._has_begun = True
-        if chunks and tally.chunks == 0:
-            tally.latencies.append(now - self._sent)
-        if chunks:
-            tally.gaps.append(now - self._last)
-            self._last = now
-        tally.chunks += chunks
-        self._tail = (self._tail + data)[-5:]
-        if self._tail == b"0\r\n\r\n":
-            tally.requests += 1
-            tally.errors += not self._is_ok
-            self._is_ok = False
-            self._has_begun = False
-            assert self._transport is not None
-            self._transport.abort()
-            self.done.set_result(None)
+        self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if not self.done.done():
-            self._tally.errors += 1
-            self.done.set_result(None)
+        self.done.set_result(None)
 
 
-async def streams(port: int, message: bytes, *, count: int) -> Tally:
-    """Open `count` streams at once and read each to its end."""
-    tally = Tally()
-    started = time.perf_counter()
+async def abandoned(port: int, message: bytes, *, count: int, connections: int) -> None:
+    """Send the request `count` times, `connections` at once, and leave inside each answer."""
     loop = asyncio.get_running_loop()
+    left = count
 
     async def one() -> None:
-        _, protocol = await loop.create_connection(
-            lambda: _Stream(message, tally), "127.0.0.1", port
-        )
-        await protocol.done
+        nonlocal left
+        while left > 0:
+            left -= 1
+            _, protocol = await loop.create_connection(
+                lambda: _Abandoned(message), "127.0.0.1", port
+            )
+            await protocol.done
 
     async with asyncio.TaskGroup() as tasks:
-        for _ in range(count):
+        for _ in range(connections):
             tasks.create_task(one())
-    tally.seconds = time.perf_counter() - started
-    return tally
 
 
 async def first_event(port: int, message: bytes) -> float:
     """Seconds from sending to the first event that is no comment."""
+    return (await answer_times(port, message))[1]
+
+
+async def answer_times(port: int, message: bytes) -> tuple[float, float]:
+    """Seconds from sending to the answer's first byte, and to its first event."""
     started = time.perf_counter()
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    begun = math.nan
     try:
         writer.write(message)
         async with asyncio.timeout(120):
             while b"data: " not in (line := await reader.readline()):
                 if not line:
                     raise ConnectionError("the stream ended before its first event")
-        return time.perf_counter() - started
+                if math.isnan(begun):
+                    begun = time.perf_counter() - started
+        return begun, time.perf_counter() - started
     finally:
         writer.transport.abort()

@@ -7,7 +7,7 @@ import re
 import socket
 import sys
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +31,39 @@ class Server:
     def rss_bytes(self) -> int:
         return self.process.memory_info().rss
 
+    def peak_bytes(self) -> int:
+        """The most memory that it has held since `forget_peak`; Linux alone tells."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        found = re.search(r"VmHWM:\s+(\d+) kB", status)
+        assert found is not None
+        return 1024 * int(found[1])
+
+    def forget_peak(self) -> None:
+        Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
+
+
+class Peak:
+    """The most memory that a server was seen to hold while `peak_of` ran."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self.bytes = server.rss_bytes()
+
+    async def watch(self) -> None:
+        while True:
+            await asyncio.sleep(0.1)
+            self.bytes = max(self.bytes, self._server.rss_bytes())
+
+
+@asynccontextmanager
+async def peak_of(server: Server) -> AsyncGenerator[Peak]:
+    peak = Peak(server)
+    watching = asyncio.create_task(peak.watch())
+    try:
+        yield peak
+    finally:
+        watching.cancel()
+
 
 def free_port() -> int:
     """A port that nothing listens on now."""
@@ -47,18 +80,41 @@ def engine_script(directory: Path, module: str) -> Path:
     return path
 
 
+def serve_command(data_dir: Path, engine: Path, models: list[Path], port: int) -> list[str]:
+    return [
+        *(sys.executable, "-m", "gglib_runtime", "serve", *map(str, models), "--port", str(port)),
+        *("--data-dir", str(data_dir), "--llama-server", str(engine)),
+    ]
+
+
 @asynccontextmanager
 async def gglib(
-    data_dir: Path, engine: Path, models: list[Path], *, settings: Mapping[str, object]
+    data_dir: Path,
+    engine: Path,
+    models: list[Path],
+    *,
+    settings: Mapping[str, object] | None = None,
+    log: Path | None = None,
 ) -> AsyncGenerator[Server]:
-    """`gglib serve` on a port of its own, with these files as models."""
-    options = [f"--set={key}={value}" for key, value in settings.items()]
-    command = [
-        *(sys.executable, "-m", "gglib_runtime", "serve", *map(str, models), "--port", "0"),
-        *("--data-dir", str(data_dir), "--llama-server", str(engine), "--log-level", "warning"),
-        *options,
-    ]
-    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    """`gglib serve` on a port of its own, with these files as models, when all of it has started.
+
+    With `log` it writes there what it tells of its work, else nothing but warnings to the terminal.
+    """
+    options = [f"--set={key}={value}" for key, value in (settings or {}).items()]
+    command = [*serve_command(data_dir, engine, models, 0), *options]
+    with log.open("w") if log else nullcontext() as errors:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            *("--log-level", "info" if log else "warning"),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=errors,
+        )
+        async with _serving(process) as server:
+            yield server
+
+
+@asynccontextmanager
+async def _serving(process: asyncio.subprocess.Process) -> AsyncGenerator[Server]:
     try:
         assert process.stdout is not None
         async with asyncio.timeout(_READY_SECONDS):
@@ -66,7 +122,10 @@ async def gglib(
         found = re.search(r":(\d+)$", line.strip())
         if found is None:
             raise RuntimeError(f"gglib did not start: {line!r}")
-        yield Server(port=int(found[1]), process=psutil.Process(process.pid))
+        port = int(found[1])
+        if not await answers(port, "/v1/models"):  # waits until the control plane has started
+            raise RuntimeError("gglib's control plane did not start")
+        yield Server(port=port, process=psutil.Process(process.pid))
     finally:
         if process.returncode is None:
             process.terminate()
@@ -96,7 +155,7 @@ async def program(command: list[str], port: int) -> AsyncGenerator[Server]:
     process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.DEVNULL)
     try:
         async with asyncio.timeout(_READY_SECONDS):
-            while not await _is_healthy(port):  # noqa: ASYNC110 -- only asking tells
+            while not await answers(port):  # noqa: ASYNC110 -- only asking tells
                 await asyncio.sleep(0.002)
         yield Server(port=port, process=_busiest(process.pid))
     finally:
@@ -111,13 +170,15 @@ def _busiest(pid: int) -> psutil.Process:
     return next(iter(process.children()), process)
 
 
-async def _is_healthy(port: int) -> bool:
+async def answers(port: int, path: str = "/health") -> bool:
+    """Whether whoever listens there says 200."""
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
     except OSError:
         return False
     try:
-        writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        head = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        writer.write(head.encode())
         return b" 200 " in await reader.readline()
     except OSError:
         return False

@@ -58,7 +58,7 @@ _ENGINE = """
 _PROXY = """
   upstream engine {{ server 127.0.0.1:{upstream}; keepalive 512; keepalive_requests 100000000; }}
   server {{
-    listen 127.0.0.1:{port} backlog=4096;
+    listen 127.0.0.1:{port} backlog=4096; client_max_body_size 64m;
     location / {{
       proxy_pass http://engine; proxy_http_version 1.1; proxy_set_header Connection "";
       proxy_buffering off;
