@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gglib_runtime.simulator.surface import Surface
-
 DEFAULT_MODEL = "model.gguf"
 DEFAULT_CONTEXT = 4096
 DEFAULT_SLOTS = 4
@@ -24,7 +22,6 @@ _VALUE_FLAGS = {
     "-np": "slots", "--parallel": "slots",
     "-ub": "ubatch", "--ubatch-size": "ubatch",
     "--pooling": "pooling",
-    "--surface": "surface",  # the simulator's own
     "-lv": "verbosity", "--verbosity": "verbosity", "--log-verbosity": "verbosity",
 }  # fmt: skip
 _SWITCHES = {
@@ -32,6 +29,7 @@ _SWITCHES = {
     "--rerank": "rerank", "--reranking": "rerank",
     "--metrics": "metrics", "--props": "props", "--no-slots": "no_slots",
     "--log-disable": "log_disable",
+    "--alone": "alone",  # the simulator's own
 }  # fmt: skip
 _NUMBERS = frozenset({"port", "context", "slots", "ubatch", "verbosity"})
 _IGNORED_VALUE_FLAGS = """
@@ -63,7 +61,8 @@ class Arguments:
     alias: str
     names: tuple[str, ...] = ()
     """All names of the model, sorted; `alias` is the first."""
-    surface: Surface = Surface.ENGINE
+    is_alone: bool = False
+    """Whether it is an endpoint of its own, with the APIs of OpenAI and Anthropic as they are."""
     host: str = "127.0.0.1"
     port: int = 8080
     keys: tuple[str, ...] = ()
@@ -126,7 +125,7 @@ def _arguments(found: dict[str, str]) -> Arguments:
         # With several aliases llama-server answers with the first in the alphabet.
         alias=names[0],
         names=names,
-        surface=_surface(found.get("surface", Surface.ENGINE)),
+        is_alone="alone" in found,
         host=found.get("host", "127.0.0.1"),
         port=int(found.get("port", 8080)),
         keys=tuple(key for key in found.get("key", "").split(",") if key),
@@ -141,13 +140,6 @@ def _arguments(found: dict[str, str]) -> Arguments:
         shows_slots="no_slots" not in found,
         logs="log_disable" not in found and int(found.get("verbosity", 3)) >= 3,
     )
-
-
-def _surface(value: str) -> Surface:
-    try:
-        return Surface(value)
-    except ValueError as error:
-        raise BadArgument(f'error while handling argument "--surface": {error}') from None
 
 
 def _slot_context(context: int, slots: int) -> int:
