@@ -22,24 +22,32 @@ class Request:
     headers: dict[bytes, bytes]
     body: bytes
     wants_close: bool
+    is_http10: bool = False
 
 
 class Exchange:
     """One request and the way to answer it."""
 
-    __slots__ = ("_connection", "is_over", "on_gone", "on_writable", "request")
+    __slots__ = ("_connection", "is_over", "on_gone", "on_writable", "request", "status")
 
     def __init__(self, connection: Connection, request: Request) -> None:
         self.request = request
         self._connection = connection
         self.is_over = False
         """Answered to the end, or the client has gone."""
+        self.status = 0
+        """What was answered; 0 before that."""
         self.on_gone: Callable[[], None] | None = None
         self.on_writable: Callable[[], None] | None = None
 
     @property
     def connection_number(self) -> int:
         return self._connection.number
+
+    @property
+    def peer(self) -> str:
+        """The client's address, without its port."""
+        return self._connection.peer
 
     @property
     def is_paused(self) -> bool:
@@ -49,22 +57,23 @@ class Exchange:
     def answer(
         self, status: int, body: bytes, *, content_type: str = JSON, extra: str = ""
     ) -> None:
-        """Send a whole answer."""
+        """Send a whole answer. `extra` is header lines, each with its CRLF."""
+        self.status = status
         self._connection.send_answer(self, status, body, content_type, extra)
 
     def begin_stream(self) -> None:
         """Send the head of a streamed answer."""
+        self.status = 200
         self._connection.send_stream_head(self)
 
     def send(self, event: bytes) -> None:
         """Send one chunk."""
-        self._connection.write(b"%x\r\n%b\r\n" % (len(event), event))
+        self._connection.send_chunk(self, event)
 
     def end(self) -> None:
         """End a streamed answer; llama-server closes the connection behind it."""
         self.is_over = True
-        self._connection.write(b"0\r\n\r\n")
-        self._connection.close()
+        self._connection.end_stream(self)
 
     def send_raw(self, data: bytes) -> None:
         """Send bytes without any framing."""

@@ -1,41 +1,54 @@
-"""HTTP/1.1 as llama-server speaks it: one connection, its requests, and the answers' framing.
+"""The connections of the simulator: its requests in order, and its answers' framing.
 
-Knows keep-alive, chunks, limits and the head's bytes; what is asked and answered is the handler's
-business. The surface is `ServerOptions` and `HttpServer` here, `Exchange` and `Request` beside it.
+What HTTP is, and what of it is refused, is the data plane's: `gglib_proxy.http1` reads the requests
+and writes the heads, and its limits and time-outs hold here. What is asked and answered is the
+handler's business. The surface is `ServerOptions` and `HttpServer` here, `Exchange` and `Request`
+beside it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 import struct
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from typing import Literal, cast
 
-import httptools
-
+from gglib_proxy.errors import Refusal
+from gglib_proxy.http1.heads import LAST_CHUNK, chunk
+from gglib_proxy.http1.requests import Request as WireRequest
+from gglib_proxy.http1.requests import RequestReader
+from gglib_proxy.limits import Limits
+from gglib_proxy.members import Members
+from gglib_proxy.tls import TlsConnection
 from gglib_runtime.simulator.exchange import Exchange, Request
+from gglib_runtime.simulator.wire import LlamaServerWire, Wire
 
-MAX_BODY_BYTES = 100 * 1024 * 1024
-MAX_HEADERS = 100
-MAX_HEADER_BYTES = 8 * 1024
-MAX_TARGET_BYTES = 32 * 1024
-_SWEEP_SECONDS = 0.25
-_REASONS = {status.value: status.phrase for status in HTTPStatus}
-_CHUNKED = (
-    "X-Accel-Buffering: no\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n"
+ENGINE_LIMITS = Limits(
+    max_body_bytes=100 * 1024 * 1024,
+    keepalive_timeout_seconds=5.0,
+    slow_reader_seconds=0.0,
+    max_connections=0,
 )
+"""llama-server's, as far as it has any."""
+_SWEEP_SECONDS = 0.25
+_LINGER_SECONDS = 2.0
+"""How long a refused client may go on sending: closing at once would reset the connection."""
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_RESET = struct.pack("ii", 1, 0)
 
 
 @dataclass(slots=True, kw_only=True)
 class ServerOptions:
     """How connections are kept."""
 
-    keep_alive_seconds: float = 5.0
+    limits: Limits = ENGINE_LIMITS
+    wire: Wire = field(default_factory=LlamaServerWire)
     keep_alive_answers: int = 100
+    """A connection is closed after so many; 0 is no limit."""
     close_idle: Literal["after_answer", "on_next_request"] | None = None
     on_connected: Callable[[int], None] = field(default=lambda number: None)
     on_closed: Callable[[int], None] = field(default=lambda number: None)
@@ -50,10 +63,10 @@ class HttpServer:
     def __init__(self, handler: Handler, options: ServerOptions) -> None:
         self.handler = handler
         self.options = options
-        self.connections: set[Connection] = set()
+        self.connections: Members[Connection] = Members()
+        self.handshakes: Members[TlsConnection] = Members()
         self.is_closing = False
         self._count = 0
-        self._all_closed: asyncio.Event | None = None
         self._sweeper: asyncio.TimerHandle | None = None
 
     def new_connection(self) -> Connection:
@@ -61,81 +74,123 @@ class HttpServer:
         return Connection(self, self._count)
 
     def sweep(self) -> None:
-        """Close connections that are idle too long; calls itself again."""
+        """Close connections that are overdue; calls itself again."""
         loop = asyncio.get_running_loop()
-        limit = self.options.keep_alive_seconds
+        limit = self.options.limits.keepalive_timeout_seconds or math.inf
         self._sweeper = loop.call_later(min(_SWEEP_SECONDS, limit / 4), self.sweep)
-        for connection in [*self.connections]:
-            connection.close_if_idle_since(loop.time() - limit)
+        now = loop.time()
+        for connection in (*self.connections, *self.handshakes):
+            connection.sweep(now)
 
     def stop(self) -> None:
         """Close idle connections now and the others once they are answered."""
         self.is_closing = True
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-        for connection in [*self.connections]:
-            connection.close_if_idle_since(float("inf"))
+        self.close_idle()
+
+    def close_idle(self) -> None:
+        """Close the connections on which nothing is asked now."""
+        for connection in self.connections:
+            connection.close_if_idle()
 
     async def wait_closed(self) -> None:
-        """Wait until no connection is left."""
-        if self.connections:
-            self._all_closed = asyncio.Event()
-            await self._all_closed.wait()
-
-    def forget(self, connection: Connection) -> None:
-        self.connections.discard(connection)
-        if not self.connections and self._all_closed is not None:
-            self._all_closed.set()
+        """Wait until no connection is left; the sweep ends with it."""
+        await self.connections.emptied()
+        await self.handshakes.emptied()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
 
     def abort(self) -> None:
         """Cut all connections."""
-        for connection in [*self.connections]:
+        for connection in (*self.connections, *self.handshakes):
             connection.abort()
 
 
 class Connection(asyncio.Protocol):
-    """One client connection: requests are read ahead, and answered one after the other."""
+    """One client connection: requests are read ahead, and answered one after the other.
+
+    Fills `gglib_proxy.http1.requests.RequestSink`.
+    """
+
+    __slots__ = (
+        "_answers",
+        "_current",
+        "_deadline",
+        "_is_closing",
+        "_is_deaf",
+        "_is_head_timed",
+        "_last",
+        "_last_seen",
+        "_loop",
+        "_queue",
+        "_reader",
+        "_server",
+        "_stalled_since",
+        "_taken_bytes",
+        "_transport",
+        "_written_bytes",
+        "is_paused",
+        "number",
+        "peer",
+    )
 
     def __init__(self, server: HttpServer, number: int) -> None:
+        limits = server.options.limits
         self.number = number
+        self.peer = ""
         self.is_paused = False
         self._server = server
         self._transport: asyncio.Transport | None = None
-        self._parser: httptools.HttpRequestParser | None = None
-        self._queue: deque[Request] = deque()
+        self._reader = RequestReader(
+            self,
+            max_header_bytes=limits.max_header_bytes,
+            max_header_count=limits.max_header_count,
+            max_body_bytes=limits.max_body_bytes,
+        )
+        self._queue: deque[Request | Refusal] = deque()
         self._current: Exchange | None = None
         self._answers = 0
-        self._idle_since = 0.0
         self._loop = asyncio.get_running_loop()
-        self._refusal: int | None = None
+        self._deadline = math.inf
+        self._is_deaf = False  # what comes is discarded
+        self._is_closing = False
+        self._is_head_timed = False  # the deadline is that of a head which has begun
+        self._last: Request | None = None
+        self._last_seen: WireRequest | None = None  # what `_last` was made of
+        self._written_bytes = 0
+        self._taken_bytes = 0
+        self._stalled_since = math.inf
 
     # asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
-        self._parser = httptools.HttpRequestParser(self)
-        self._idle_since = self._loop.time()
+        name = transport.get_extra_info("peername")
+        self.peer = str(name[0]) if isinstance(name, tuple) else "local"  # pyright: ignore[reportUnknownArgumentType]
         self._server.connections.add(self)
         self._server.options.on_connected(self.number)
+        self._expect_next()
+        if self._server.is_closing:
+            self.close()
 
     def data_received(self, data: bytes) -> None:
         if self._answers and self._server.options.close_idle == "on_next_request":
             self.close()
-        if self._parser is None:
+        if self._is_deaf:
             return
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            pass  # llama-server answers as if nothing had been said about an upgrade
-        except httptools.HttpParserError:
-            self._refuse(self._refusal or 400)
+            self._reader.feed(data)
+        except Refusal as refusal:
+            self._refuse(refusal)
+        if self._current is None and not self._reader.is_between_requests and not self._is_deaf:
+            self._expect_rest()
 
     def eof_received(self) -> bool:
         return False  # a half-closed client counts as gone
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._server.forget(self)
-        self._parser = None  # breaks the cycle between parser and protocol
+        self._is_deaf = self._is_closing = True
+        self._server.connections.discard(self)
+        self._reader.close()
         self._transport = None
         self._queue.clear()
         exchange, self._current = self._current, None
@@ -153,60 +208,52 @@ class Connection(asyncio.Protocol):
         if self._current is not None and self._current.on_writable is not None:
             self._current.on_writable()
 
-    # httptools
+    # the reader
 
-    def on_message_begin(self) -> None:
-        self._target = b""
-        self._headers: dict[bytes, bytes] = {}
-        self._header_count = 0
-        self._body: list[bytes] = []
-        self._body_bytes = 0
+    def head_received(self, request: WireRequest) -> None:
+        self._server.options.wire.check(request)
+        if request.expects_continue and self._current is None and not self._queue:
+            self.write(_CONTINUE)
 
-    def on_url(self, url: bytes) -> None:
-        self._target += url
-        if len(self._target) > MAX_TARGET_BYTES:
-            self._refuse_while_parsing(414)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._header_count += 1
-        if self._header_count > MAX_HEADERS or len(name) + len(value) + 4 > MAX_HEADER_BYTES:
-            self._refuse_while_parsing(400)
-        self._headers[name.lower()] = value
-
-    def on_headers_complete(self) -> None:
-        if self._parser is None:
-            return
-        self._keeps_alive = self._parser.should_keep_alive()
-        headers = self._headers
-        if int(headers.get(b"content-length", b"0")) > MAX_BODY_BYTES:
-            self._refuse_while_parsing(413)
-        if headers.get(b"content-encoding", b"identity") != b"identity":
-            self._refuse_while_parsing(415)
-        if headers.get(b"expect", b"").lower() == b"100-continue":
-            self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-    def on_body(self, body: bytes) -> None:
-        self._body.append(body)
-        self._body_bytes += len(body)
-        if self._body_bytes > MAX_BODY_BYTES:
-            self._refuse_while_parsing(413)
-
-    def on_message_complete(self) -> None:
-        if self._parser is None:  # closed meanwhile: what was pipelined is lost
-            return
-        path, _, query = self._target.partition(b"?")
-        request = Request(
-            method=self._parser.get_method().decode(),
-            path=path.decode("latin-1"),
-            query=query.decode("latin-1"),
-            headers=self._headers,
-            body=b"".join(self._body),
-            wants_close=not self._keeps_alive,
-        )
+    def request_received(self, request: WireRequest) -> None:
+        asked = self._asked(request)
         if self._current is None:
-            self._dispatch(request)
-        else:
-            self._queue.append(request)
+            self._dispatch(asked)
+        elif len(self._queue) < self._server.options.limits.max_pipelined_requests:
+            self._queue.append(asked)
+        else:  # those taken are answered, the rest must be sent again
+            last = self._queue[-1]
+            assert isinstance(last, Request)
+            last.wants_close = True
+            self._is_deaf = True
+            self._reader.close()
+
+    def _asked(self, request: WireRequest) -> Request:
+        """The request as the handler sees it; heads that repeat themselves are read once."""
+        body = request.body if isinstance(request.body, bytes) else bytes(request.body)
+        seen, last = self._last_seen, self._last
+        if seen is not None and last is not None and request.headers is seen.headers:
+            return Request(
+                method=last.method,
+                path=last.path,
+                query=last.query,
+                headers=last.headers,
+                body=body,
+                wants_close=not request.keep_alive,
+                is_http10=last.is_http10,
+            )
+        self._server.options.wire.check(request)
+        self._last_seen = request
+        self._last = Request(
+            method=request.method,
+            path=request.path.decode("latin-1"),
+            query=request.query.decode("latin-1"),
+            headers=dict(request.headers),
+            body=body,
+            wants_close=not request.keep_alive,
+            is_http10=request.is_http10,
+        )
+        return self._last
 
     # answers
 
@@ -215,82 +262,147 @@ class Connection(asyncio.Protocol):
     ) -> None:
         exchange.is_over = True
         self._answers += 1
-        closes = status >= 400 or self._is_last(exchange.request)
-        is_head = exchange.request.method == "HEAD"
-        keep = "Connection: close\r\n" if closes else "Keep-Alive: timeout=5, max=100\r\n"
-        head = (
-            f"{self._head_start(exchange.request, status)}{extra}Content-Type: {content_type}\r\n"
-            f"Content-Length: {len(body)}\r\n{keep}\r\n"
-        ).encode("latin-1")
-        self.write(head if is_head else head + body)
-        if closes or self._server.options.close_idle == "after_answer":
-            self.close()
-        else:
-            self._next()
+        wire = self._server.options.wire
+        closes = wire.closes_after(status) or self._is_last(exchange.request)
+        head = wire.answer_head(
+            exchange.request, status, content_type, len(body), closes=closes, extra=extra
+        )
+        self.write(head if exchange.request.method == "HEAD" else head + body)
+        self._settle(closes=closes)
 
     def send_stream_head(self, exchange: Exchange) -> None:
-        keep = "Keep-Alive: timeout=5, max=100"
-        if exchange.request.wants_close:
-            keep = "Connection: close"
-        head = f"{self._head_start(exchange.request, 200)}{_CHUNKED}{keep}\r\n\r\n"
-        self.write(head.encode("latin-1"))
+        wire = self._server.options.wire
+        self.write(wire.stream_head(exchange.request, closes=self._is_last(exchange.request)))
+
+    def send_chunk(self, exchange: Exchange, data: bytes) -> None:
+        self.write(data if exchange.request.is_http10 else b"".join(chunk([data])))
+
+    def end_stream(self, exchange: Exchange) -> None:
+        self._answers += 1
+        if not exchange.request.is_http10:
+            self.write(LAST_CHUNK)
+        closes = self._server.options.wire.closes_after_streams or exchange.request.is_http10
+        self._settle(closes=closes or self._is_last(exchange.request))
 
     def _is_last(self, request: Request) -> bool:
-        full = self._answers >= self._server.options.keep_alive_answers
-        return full or request.wants_close or self._server.is_closing
+        most = self._server.options.keep_alive_answers
+        is_full = bool(most) and self._answers >= most
+        return is_full or request.wants_close or self._server.is_closing
 
-    @staticmethod
-    def _head_start(request: Request, status: int) -> str:
-        origin = request.headers.get(b"origin", b"").decode("latin-1")
-        return (
-            f"HTTP/1.1 {status} {_REASONS.get(status, 'Unknown')}\r\nServer: llama.cpp\r\n"
-            f"Access-Control-Allow-Origin: {origin}\r\n"
-        )
-
-    def _dispatch(self, request: Request) -> None:
-        self._current = Exchange(self, request)
-        self._server.handler(self._current)
+    def _settle(self, *, closes: bool) -> None:
+        """An answer has been written."""
+        self._current = None
+        if closes or self._server.options.close_idle == "after_answer":
+            self.close()
+        elif self._queue:
+            self._next()
+        elif self._reader.is_between_requests:
+            self._expect_next()
+        else:
+            self._expect_rest()
 
     def _next(self) -> None:
-        self._current = None
-        self._idle_since = self._loop.time()
-        if self._queue:
-            self._dispatch(self._queue.popleft())
+        waiting = self._queue.popleft()
+        if isinstance(waiting, Refusal):
+            self._tell(waiting)
+        else:
+            self._dispatch(waiting)
+
+    def _dispatch(self, request: Request) -> None:
+        self._deadline = math.inf
+        self._is_head_timed = False
+        self._current = Exchange(self, request)
+        self._server.handler(self._current)
 
     # the transport
 
     def write(self, data: bytes) -> None:
-        if self._transport is not None:
+        if self._transport is not None and not self._is_closing:
+            self._written_bytes += len(data)
             self._transport.write(data)
 
     def close(self) -> None:
-        self._parser = None
+        self._is_deaf = self._is_closing = True
+        self._reader.close()
         if self._transport is not None:
             self._transport.close()
 
     def abort(self) -> None:
-        self._parser = None
+        self._is_deaf = self._is_closing = True
+        self._reader.close()
         if self._transport is not None:
             self._transport.abort()
 
     def reset(self) -> None:
         if self._transport is not None:
-            linger = struct.pack("ii", 1, 0)
             sock: socket.socket = self._transport.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             self.abort()
 
-    def close_if_idle_since(self, moment: float) -> None:
-        if self._current is None and self._idle_since < moment:
+    def close_if_idle(self) -> None:
+        if self._current is None:
             self.close()
 
-    def _refuse_while_parsing(self, status: int) -> None:
-        """Raise out of the parser, which ends the connection with a bare answer."""
-        self._refusal = status
-        raise ValueError(status)
+    # what cannot be served
 
-    def _refuse(self, status: int) -> None:
+    def _refuse(self, refusal: Refusal) -> None:
+        """Nothing more can be read; what came before is answered first."""
+        refusal.__traceback__ = None  # its frames refer to the refusal
+        self._is_deaf = True
+        self._reader.close()
         if self._current is None:
-            start = f"HTTP/1.1 {status} {_REASONS[status]}\r\nServer: llama.cpp\r\n"
-            self.write(f"{start}Connection: close\r\nContent-Length: 0\r\n\r\n".encode())
-        self.close()
+            self._tell(refusal)
+        else:
+            self._queue.append(refusal)
+
+    def _tell(self, refusal: Refusal) -> None:
+        """Answer, end our side, discard what still comes for a while, then close."""
+        self.write(self._server.options.wire.refusal(refusal))
+        self._is_closing = True
+        self._deadline = self._loop.time() + _LINGER_SECONDS
+        if self._transport is not None and self._transport.can_write_eof():
+            self._transport.write_eof()
+
+    # time
+
+    def _expect_next(self) -> None:
+        self._is_head_timed = False
+        self._expect_within(self._server.options.limits.keepalive_timeout_seconds)
+
+    def _expect_rest(self) -> None:
+        """Part of a request has come: a head has one deadline, a body one since its last byte."""
+        limits = self._server.options.limits
+        if not self._reader.is_in_head:
+            self._expect_within(limits.body_timeout_seconds)
+        elif not self._is_head_timed:
+            self._is_head_timed = True
+            self._expect_within(limits.header_timeout_seconds)
+
+    def _expect_within(self, seconds: float) -> None:
+        self._deadline = self._loop.time() + seconds if seconds else math.inf
+
+    def sweep(self, now: float) -> None:
+        """Close the connection if it is overdue, or if its client takes nothing."""
+        if now >= self._deadline:
+            self._expire()
+        transport, limit = self._transport, self._server.options.limits.slow_reader_seconds
+        if transport is None or not limit:
+            return
+        waiting = transport.get_write_buffer_size()
+        taken = self._written_bytes + transport.get_extra_info("added_bytes", 0) - waiting
+        if not waiting:
+            self._stalled_since = math.inf
+        elif self._stalled_since == math.inf or taken > self._taken_bytes:
+            self._stalled_since = now
+        elif now - self._stalled_since >= limit:
+            self.abort()
+        self._taken_bytes = taken
+
+    def _expire(self) -> None:
+        self._deadline = math.inf
+        if self._is_closing:
+            self.abort()
+        elif self._reader.is_between_requests:
+            self.close()
+        else:
+            self._refuse(Refusal(408, "request_timeout", "The request did not arrive in time."))

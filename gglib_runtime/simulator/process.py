@@ -7,6 +7,7 @@ SIGTERM while loading has its default effect, as there; handlers come with readi
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import gc
 import os
 import signal
@@ -15,18 +16,19 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from gglib_proxy.accept_loop import BACKLOG
 from gglib_runtime.simulator import records
 from gglib_runtime.simulator.arguments import Arguments, BadArgument, parse_arguments
 from gglib_runtime.simulator.behaviour import BadBehaviour, Behaviour, LoadFailure, read_behaviour
 from gglib_runtime.simulator.engine import Engine
 from gglib_runtime.simulator.failures import failure_lines
-from gglib_runtime.simulator.http import HttpServer, ServerOptions
+from gglib_runtime.simulator.http import ENGINE_LIMITS, HttpServer, ServerOptions
+from gglib_runtime.simulator.listening import Listening, open_listening
 from gglib_runtime.simulator.log import EngineLog
 from gglib_runtime.simulator.records import Recorder
 from gglib_runtime.simulator.routes import PREFIXES, ROUTES
 
 _VERSION = "version: 0.6.0-simulator (build 0, commit none)"
-_BACKLOG = 512
 _POLL_SECONDS = 0.005
 _HELPER_SECONDS = 60
 _CUT_SECONDS = 0.1
@@ -122,7 +124,7 @@ class Process:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((self._arguments.host, self._arguments.port))
-            listener.listen(_BACKLOG)
+            listener.listen(BACKLOG)
         except OSError:
             listener.close()
             return None
@@ -130,24 +132,32 @@ class Process:
 
     async def _live(self, listener: socket.socket) -> int:
         loop = asyncio.get_running_loop()
-        engine = Engine(self._arguments, self._behaviour, self._log, self._recorder)
+        engine = Engine(
+            self._arguments,
+            self._behaviour,
+            self._log,
+            self._recorder,
+            is_alone=self._arguments.is_alone,
+        )
         engine.add_routes(ROUTES, PREFIXES)
         http = HttpServer(engine.handle, self._options())
-        server = await loop.create_server(http.new_connection, sock=listener, backlog=_BACKLOG)
-        http.sweep()
-        await self._load()
-        if self._behaviour.fails_to_load:
-            return self._fail(self._behaviour.fail_load)
-        stopped = self._watch_signals(loop)
-        self._announce(engine, listener)
-        await stopped.wait()
-        await self._stop(engine, server, http)
-        return 0
+        async with open_listening(http, listener) as listening:
+            http.sweep()
+            await self._load()
+            if self._behaviour.fails_to_load:
+                return self._fail(self._behaviour.fail_load)
+            stopped = self._watch_signals(loop)
+            self._announce(engine, listener)
+            await stopped.wait()
+            await self._stop(engine, listening, http)
+            return 0
 
     def _options(self) -> ServerOptions:
         behaviour, recorder = self._behaviour, self._recorder
         options = ServerOptions(
-            keep_alive_seconds=behaviour.keep_alive_seconds,
+            limits=dataclasses.replace(
+                ENGINE_LIMITS, keepalive_timeout_seconds=behaviour.keep_alive_seconds
+            ),
             keep_alive_answers=behaviour.keep_alive_answers,
             close_idle=behaviour.close_idle,
         )
@@ -231,12 +241,12 @@ class Process:
             os._exit(1)
         stopped.set()
 
-    async def _stop(self, engine: Engine, server: asyncio.Server, http: HttpServer) -> None:
+    async def _stop(self, engine: Engine, listening: Listening, http: HttpServer) -> None:
         self._log.server("operator()", "operator(): cleaning up before exit...")
         engine.is_stopping = True
         if not self._behaviour.stop_listening:
             await asyncio.sleep(self._behaviour.stop_seconds)
-        server.close()
+        listening.close()
         http.stop()
         if self._behaviour.stop_listening:
             await asyncio.sleep(self._behaviour.stop_seconds)
