@@ -8,7 +8,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from gglib_core.keys import ApiKey, Endpoint
+from gglib_core.keys import Allowance, ApiKey, Endpoint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitRule:
+    """A further limit, on each caller by itself; all that match a request have to hold.
+
+    What is None matches whatever the request has.
+    """
+
+    allowance: Allowance
+    models: str | None = None
+    """A glob of model names; each model that it matches is counted by itself."""
+    endpoint: Endpoint | None = None
+    key: str | None = None
+    """A glob of key names; callers without a key have none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,8 +93,14 @@ def _setting_flags(keys: tuple[str, ...]) -> tuple[Decorator, ...]:
 
 
 def _setting_flag(key: str, declaration: Declaration) -> Decorator:
+    from gglib_runtime.settings.kinds import Switch
+
     # Values go to the settings as text: there they are judged together with all the others.
     kind = declaration.kind
+    if isinstance(kind, Switch):
+        return click.option(
+            f"--{key.replace('_', '-')}", key, is_flag=True, default=None, help=declaration.meaning
+        )
     metavar = getattr(kind, "options", None) or _METAVARS.get(type(kind).__name__, "TEXT")
     return click.option(
         f"--{key.replace('_', '-')}",

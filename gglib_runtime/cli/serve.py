@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     "port",
     "tls_cert",
     "tls_key",
+    "no_auth",
     "llama_server",
     "default_model",
     "default_ctx",

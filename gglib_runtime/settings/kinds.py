@@ -23,7 +23,16 @@ from gglib_runtime.settings.units import (
 _DATABASES = ("sqlite", "postgres", "postgresql")
 _FILE_MODE = re.compile(r"(0o?)?[0-7]{3}")
 _WHOLE_NUMBER = re.compile(r"-?[0-9]+")
+_DECIMAL_NUMBER = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?")
+_SWITCHED = {
+    **dict.fromkeys(("true", "yes", "on", "1"), True),
+    **dict.fromkeys(("false", "no", "off", "0"), False),
+}
 _URL_PASSWORD = re.compile(r"(://[^:/@]*:).*(?=@)|(password=)[^&]*", re.DOTALL)
+
+
+class WrongValue(ValueError):
+    """Says itself what is wrong with a value; other ValueErrors leave that to `expected`."""
 
 
 class Kind(Protocol):
@@ -40,7 +49,10 @@ class Kind(Protocol):
         ...
 
     def parse(self, raw: object, base: Path) -> object:
-        """The value that `raw` means; relative paths start at `base`. Raises ValueError."""
+        """The value that `raw` means; relative paths start at `base`.
+
+        Raises ValueError, or WrongValue where there is more to say than what is expected.
+        """
         ...
 
     def show(self, value: object) -> str:
@@ -123,6 +135,54 @@ class Whole:
 
     def show(self, value: object) -> str:
         return str(value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Amount:
+    """An amount of money within bounds, in whatever currency prices are."""
+
+    minimum: float
+    maximum: float
+
+    @property
+    def bounds(self) -> str:
+        return f"{self.minimum:.12g} to {self.maximum:.12g}"
+
+    @property
+    def expected(self) -> str:
+        return f"an amount of money such as 5 or 0.25, from {self.bounds}"
+
+    def parse(self, raw: object, base: Path) -> float:
+        if isinstance(raw, str) and _DECIMAL_NUMBER.fullmatch(raw.strip()):
+            raw = float(raw)
+        if not isinstance(raw, int | float) or isinstance(raw, bool):
+            raise ValueError(raw)
+        if not self.minimum <= raw <= self.maximum:
+            raise ValueError(raw)
+        return float(raw)
+
+    def show(self, value: object) -> str:
+        assert isinstance(value, float | int)
+        return f"{value:.12g}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Switch:
+    """On or off."""
+
+    expected: str = "true or false"
+    bounds: str = "true or false"
+
+    def parse(self, raw: object, base: Path) -> bool:
+        if isinstance(raw, bool):
+            return raw
+        word = _text(raw).lower()
+        if word not in _SWITCHED:
+            raise ValueError(raw)
+        return _SWITCHED[word]
+
+    def show(self, value: object) -> str:
+        return "true" if value else "false"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

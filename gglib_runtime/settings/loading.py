@@ -18,7 +18,8 @@ from typing import Any
 
 from gglib_core.errors import ConfigError
 from gglib_runtime.paths import default_config_file
-from gglib_runtime.settings.kinds import DatabaseUrl
+from gglib_runtime.settings.foreign_variables import foreign_values
+from gglib_runtime.settings.kinds import DatabaseUrl, WrongValue
 from gglib_runtime.settings.schema import Settings, contradictions, declarations
 
 ENVIRONMENT_PREFIX = "GGLIB_"
@@ -146,6 +147,8 @@ def _file_entries(path: Path) -> Iterator[_Entry]:
 
 
 def _environment_entries(environ: Mapping[str, str]) -> Iterator[_Entry]:
+    for key, raw, variable in foreign_values(environ):
+        yield _Entry(key, raw, Origin(Layer.ENVIRONMENT, variable), Path.cwd())
     for key in declarations():
         variable = ENVIRONMENT_PREFIX + key.upper()
         if raw := environ.get(variable):
@@ -184,6 +187,8 @@ def _parse(entry: _Entry) -> object:
         return None
     try:
         return declaration.kind.parse(entry.raw, entry.base)
+    except WrongValue:
+        raise
     except (ValueError, OverflowError) as error:
         raise ValueError(f"expected {declaration.kind.expected}") from error
 

@@ -12,9 +12,13 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
+from gglib_core.keys import Allowance
+from gglib_core.rate_limiting import LimitRule
 from gglib_runtime.listen_address import ListenAddress, listen_address
 from gglib_runtime.paths import DataPaths, default_data_dir
+from gglib_runtime.settings.access_kinds import HostNames, Network, Networks, Origins
 from gglib_runtime.settings.kinds import (
+    Amount,
     Choice,
     DatabaseUrl,
     Directory,
@@ -25,9 +29,11 @@ from gglib_runtime.settings.kinds import (
     ListenHost,
     Program,
     Size,
+    Switch,
     Text,
     Whole,
 )
+from gglib_runtime.settings.limit_rules import LimitRules
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["console", "json"]
@@ -36,6 +42,8 @@ _MONTH = 30 * 86400.0
 _KIB, _MIB, _GIB, _TIB = 1024, 1024**2, 1024**3, 1024**4
 
 _DURATION = Duration(minimum=0, maximum=_MONTH)
+_COUNT = Whole(minimum=0, maximum=1_000_000_000)
+_BUDGET = Amount(minimum=0, maximum=1_000_000_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +108,41 @@ class Settings:
             Program(),
             "The llama-server to run.",
             "`llama-server` on PATH, else the embedded one",
+        ),
+    ] = None
+
+    no_auth: Annotated[
+        bool,
+        About(
+            Switch(),
+            "Let whoever reaches the endpoint do everything, with no API key. Else that is so only "
+            "while no key exists and nobody but this machine can reach it.",
+        ),
+    ] = False
+    trusted_proxies: Annotated[
+        tuple[Network, ...],
+        About(
+            Networks(),
+            "Networks of proxies whose `X-Forwarded-For` is believed, where it matters who a "
+            "client without a key is.",
+            "none",
+        ),
+    ] = ()
+    allowed_hosts: Annotated[
+        tuple[str, ...],
+        About(
+            HostNames(),
+            "More names by which clients may call an endpoint on loopback, in the header `Host`; "
+            "`*` is any.",
+            "none but those of this machine",
+        ),
+    ] = ()
+    allowed_origins: Annotated[
+        tuple[str, ...] | None,
+        About(
+            Origins(),
+            "Web pages that may use the endpoint from a browser, by their origins; `*` is any.",
+            "those from this machine",
         ),
     ] = None
 
@@ -205,6 +248,42 @@ class Settings:
             "Time between the comments that a waiting stream gets.",
         ),
     ] = 10.0
+
+    requests_per_minute: Annotated[
+        int,
+        About(
+            _COUNT,
+            "Requests that each key may make in a minute, or each address where no key is needed, "
+            "unless the key says otherwise; 0 is no limit.",
+        ),
+    ] = 0
+    tokens_per_minute: Annotated[
+        int,
+        About(_COUNT, "Tokens, of prompts and answers, in the same way; 0 is no limit."),
+    ] = 0
+    concurrent_requests: Annotated[
+        int,
+        About(_COUNT, "Requests at the same time, in the same way; 0 is no limit."),
+    ] = 0
+    budget_per_day: Annotated[
+        float,
+        About(
+            _BUDGET,
+            "Money for a day (UTC), in the same way, by the prices of models; 0 is no limit.",
+        ),
+    ] = 0.0
+    budget_per_month: Annotated[
+        float,
+        About(_BUDGET, "Money for a calendar month (UTC), in the same way; 0 is no limit."),
+    ] = 0.0
+    limits: Annotated[
+        tuple[LimitRule, ...],
+        About(
+            LimitRules(),
+            "Further limits by model, endpoint and key; all that match a request hold.",
+            "none",
+        ),
+    ] = ()
 
     max_body_bytes: Annotated[
         int,
@@ -315,6 +394,17 @@ class Settings:
     def listen_address(self) -> ListenAddress:
         """What `host` and `port` say."""
         return listen_address(self.host, self.port)
+
+    @property
+    def allowance(self) -> Allowance:
+        """What each caller may use whose key says nothing else."""
+        return Allowance(
+            requests_per_minute=self.requests_per_minute or None,
+            tokens_per_minute=self.tokens_per_minute or None,
+            concurrent_requests=self.concurrent_requests or None,
+            budget_per_day=self.budget_per_day or None,
+            budget_per_month=self.budget_per_month or None,
+        )
 
     @property
     def effective_database_url(self) -> str:
