@@ -216,7 +216,11 @@ class Connection(asyncio.Protocol):
             self.write(_CONTINUE)
 
     def request_received(self, request: WireRequest) -> None:
-        asked = self._asked(request)
+        try:
+            asked = self._asked(request)
+        except Refusal as refusal:  # the reader hands on no error from here
+            self._refuse(refusal)
+            return
         if self._current is None:
             self._dispatch(asked)
         elif len(self._queue) < self._server.options.limits.max_pipelined_requests:
