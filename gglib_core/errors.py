@@ -26,6 +26,7 @@
     │   └── ShuttingDown
     ├── UpstreamError           the engine was reached, or should have been
     │   ├── UpstreamUnreachable
+    │   ├── OutOfFiles
     │   ├── UpstreamLost
     │   ├── UpstreamProtocolError
     │   └── UpstreamTimeout
@@ -313,6 +314,16 @@ class UpstreamUnreachable(UpstreamError):
 
     def __init__(self, model: str, reason: str) -> None:
         super().__init__(f"Cannot connect to the engine of {model!r}: {reason}.")
+
+
+class OutOfFiles(UpstreamError):
+    """gglib has no file left for a connection to the engine, which is no fault of the engine's."""
+
+    def __init__(self, model: str, reason: str) -> None:
+        super().__init__(
+            f"gglib cannot open a connection to the engine of {model!r}: {reason}. Others have to "
+            "end first; `gglib doctor` shows how many open files gglib may have."
+        )
 
 
 class UpstreamLost(UpstreamError):

@@ -128,6 +128,7 @@ ERROR_TABLE: Mapping[type[errors.GglibError], ErrorRow] = {
     errors.ShuttingDown: ErrorRow(status=503, code="shutting_down", retry_after_seconds=5),
     errors.UpstreamError: ErrorRow(status=502, code="upstream_error"),
     errors.UpstreamUnreachable: ErrorRow(status=502, code="upstream_unreachable"),
+    errors.OutOfFiles: ErrorRow(status=503, code="out_of_files", retry_after_seconds=1),
     errors.UpstreamLost: ErrorRow(status=502, code="upstream_lost"),
     errors.UpstreamProtocolError: ErrorRow(status=502, code="upstream_protocol_error"),
     errors.UpstreamTimeout: ErrorRow(status=504, code="upstream_timeout"),

@@ -22,7 +22,6 @@ from gglib_core.errors import (
 )
 from gglib_core.ports import Lease
 from gglib_proxy.errors import (
-    Refusal,
     describe_error,
     render_sse_anthropic,
     render_sse_openai,
@@ -52,6 +51,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_DEATH_SECONDS = 0.1
+"""How long the system may take to tell of a process's end after it has closed its connections."""
+_DEATH_POLL_SECONDS = 0.002
 _UNWATCHED = EngineActivity()
 """Where the bytes are noted that nobody asks about: the control plane's, and those of errors."""
 
@@ -158,17 +160,10 @@ class Exchange:
             if upstream is None:
                 return False
             self._dispatch(upstream, self._engine_head(passage, origin))
-        except (GglibError, Refusal) as error:
+        except Exception as error:
             self._fail(error)
             self._end()
-        except Exception as error:
-            self._fail_for_bug(error)
-            self._end()
         return True
-
-    def _fail_for_bug(self, error: Exception) -> None:
-        logger.error("a bug in gglib failed %r", self, exc_info=error)
-        self._fail(error)
 
     # The task
 
@@ -185,24 +180,64 @@ class Exchange:
                 self.client.cut(is_abrupt=False)
                 raise
             self._fail(self._cause)
-        except (GglibError, Refusal) as error:
-            self._fail(error)
         except Exception as error:
-            self._fail_for_bug(error)
+            self._fail(error)
         finally:
             self._end()
 
     async def _ask_engine(self) -> None:
+        """Ask the engine; one more time, of the next process, if this one has just died."""
         passage = self._passage or self._pass()
+        try:
+            await self._ask_admitted(passage)
+        except (UpstreamLost, UpstreamUnreachable) as error:
+            if not (self._is_unseen(error) and await self._is_engine_dead()):
+                raise
+        else:
+            return
+        self._give_back()
+        await self._ask_admitted(passage)
+
+    async def _ask_admitted(self, passage: Passage) -> None:
         lease = self._lease
         if lease is None:
             lease = await self._plane.runtime.admit(
                 passage.model, context=passage.context, may_load=passage.may_load
             )
             self._hold(lease)
+        elif self._lost is not None and not lease.is_live:
+            raise self._lost
         origin = self._plane.origin_of(lease)
         head = self._engine_head(passage, origin)
         await self._relay(origin, head, may_reuse=self._lost is None)
+
+    def _is_unseen(self, error: UpstreamError) -> bool:
+        """Whether an engine that has died by now may be taken not to have seen the request.
+
+        It has not where it took no connection. Where it took the request, that is as good as
+        certain if nothing came back and it was sent in the moment of the death; a request that ran
+        may be what killed it.
+        """
+        if isinstance(error, UpstreamUnreachable):
+            return True
+        upstream = self._upstream
+        is_silent = upstream is not None and not upstream.reader.is_started
+        return is_silent and self._plane.now() - self._sent <= _DEATH_SECONDS
+
+    async def _is_engine_dead(self) -> bool:
+        """Whether the process is found dead within the time that takes."""
+        until = self._plane.now() + _DEATH_SECONDS
+        while self._is_origin_live() and self._plane.now() < until:  # noqa: ASYNC110 -- see Lease
+            await asyncio.sleep(_DEATH_POLL_SECONDS)
+        return not self._is_origin_live()
+
+    def _give_back(self) -> None:
+        """End the lease on a process that has gone."""
+        lease, self._lease = self._lease, None
+        self._upstream = self._lost = None
+        self._activity = _UNWATCHED
+        assert lease is not None
+        lease.release()
 
     def _pass(self) -> Passage:
         passage = self._passage = pass_gate(self._plane, self.request, self.route)
@@ -267,7 +302,8 @@ class Exchange:
 
     def _dispatch(self, upstream: UpstreamConnection, head: bytes) -> None:
         self._upstream = upstream
-        self._sent = self._plane.now()
+        if self._lost is None:  # else what counts is when it was sent first
+            self._sent = self._plane.now()
         if self.client.is_writing_paused:
             upstream.pause_reading()
         upstream.send(self, head, self.request.body, is_head_request=self.request.method == "HEAD")
@@ -346,7 +382,7 @@ class Exchange:
         if self._done is not None:
             if not self._done.done():
                 self._done.set_exception(error)
-        elif isinstance(error, UpstreamLost) and self._may_repeat():
+        elif isinstance(error, UpstreamLost) and (self._may_repeat() or self._is_unseen(error)):
             self._lost = error
             self.task = self._plane.loop.create_task(self.run())
         else:
@@ -469,6 +505,10 @@ class Exchange:
     # When it goes wrong
 
     def _fail(self, error: BaseException) -> None:
+        """Tell the client; what it may not know, and bugs, are told to the log."""
+        answer = describe_error(error)
+        if answer.is_private:
+            logger.error("%r failed", self, exc_info=error)
         if not self._is_head_sent:
             self._is_head_sent = True
             self.client.answer_error(error, self.route.dialect, self.request)
@@ -476,7 +516,6 @@ class Exchange:
         if self._border is None or self._framing is Framing.LENGTH or not self._border.is_reached:
             self.client.cut(is_abrupt=self._framing is Framing.CLOSE)
             return
-        answer = describe_error(error)
         render = (
             render_sse_anthropic if self.route.dialect is Dialect.ANTHROPIC else render_sse_openai
         )

@@ -7,12 +7,14 @@ to a client is the exchange's affair.
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, cast
 
 from gglib_core.errors import (
+    OutOfFiles,
     UpstreamError,
     UpstreamLost,
     UpstreamProtocolError,
@@ -24,6 +26,7 @@ from gglib_proxy.members import Members
 IDLE_SECONDS = 4.0
 """llama-server closes idle connections after 5 s."""
 MAX_IDLE_PER_ORIGIN = 256
+_OUT_OF_FILES = (errno.EMFILE, errno.ENFILE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,7 +233,7 @@ class UpstreamPool:
         return None
 
     async def connect(self, origin: Origin) -> UpstreamConnection:
-        """A new connection; raises UpstreamUnreachable."""
+        """A new connection; raises UpstreamUnreachable or OutOfFiles."""
         try:
             async with asyncio.timeout(self._connect_timeout_seconds):
                 return await self._connect(origin)
@@ -238,7 +241,10 @@ class UpstreamPool:
             reason = f"no connection within {self._connect_timeout_seconds:g} s"
             raise UpstreamUnreachable(origin.name, reason) from error
         except OSError as error:
-            raise UpstreamUnreachable(origin.name, error.strerror or str(error)) from error
+            reason = error.strerror or str(error)
+            if error.errno in _OUT_OF_FILES:
+                raise OutOfFiles(origin.name, reason) from error
+            raise UpstreamUnreachable(origin.name, reason) from error
 
     async def _connect(self, origin: Origin) -> UpstreamConnection:
         connection = UpstreamConnection(self, origin)

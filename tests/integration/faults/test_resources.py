@@ -82,7 +82,8 @@ async def test_without_a_file_for_the_engines_connection_the_client_is_told(tmp_
             with files_left(server, 0):
                 answer = await client.ask("POST", CHAT, body())
                 error = answer.json["error"]
-                assert (answer.status, error["code"]) == (502, "upstream_unreachable")
+                assert (answer.status, error["code"]) == (503, "out_of_files")
+                assert int(answer.headers["retry-after"]) >= 1
                 assert "Too many open files" in error["message"]
                 assert (await neighbour.chunk()).startswith(b"data: ")
                 assert (await client.ask("GET", "/health")).status == 200

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 
 import pytest
 
@@ -189,19 +190,112 @@ async def test_nothing_is_sent_once_more_when_an_answer_has_begun() -> None:
         assert len(relay.upstream.requests) == 2
 
 
-async def test_nothing_is_sent_once_more_to_another_process() -> None:
-    async def crash(peer: Peer) -> None:
-        await peer.request()
-        relay.running.ledger.runtime.crash(  # type: ignore[attr-defined]
-            CHAT.id, LaunchFailed("chat", LaunchFailure.CRASHED, "signal 11")
-        )
-        peer.close()
+# Engines that die
 
-    async with relaying(after_one(crash), answering()) as relay:
-        await ask(relay)
+
+def crash(relay: Relay) -> None:
+    """The engine's process is found dead."""
+    relay.running.ledger.runtime.crash(  # type: ignore[attr-defined]
+        CHAT.id, LaunchFailed("chat", LaunchFailure.CRASHED, "signal 11")
+    )
+
+
+def age(relay: Relay) -> None:
+    """Whatever is under way was sent a second ago."""
+    for exchange in relay.plane.exchanges:
+        exchange.shift(-1.0)
+
+
+def dying(relay_of: Callable[[], Relay], *, is_told_late: bool, is_aged: bool = False) -> Script:
+    """Read a request and die of it; the system tells of that before the connection ends, or not."""
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        if is_aged:
+            age(relay_of())
+        if not is_told_late:
+            crash(relay_of())
+        peer.close()
+        if is_told_late:
+            await asyncio.sleep(0.01)
+            crash(relay_of())
+
+    return script
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+@pytest.mark.parametrize("is_told_late", [True, False])
+async def test_a_request_that_meets_an_engine_in_the_moment_of_its_death_is_asked_of_the_next(
+    *, is_kept: bool, is_told_late: bool
+) -> None:
+    script = dying(lambda: relay, is_told_late=is_told_late)
+    scripts = [after_one(script) if is_kept else script]
+    if is_kept and is_told_late:  # then one more connection to the dead is tried
+        scripts.append(close_on_request)
+    async with relaying(*scripts, answering()) as relay:
+        if is_kept:
+            await ask(relay)
+        assert (await ask(relay)).status == 200
+        first, second = relay.upstream.requests[-2:]
+        assert first.body == second.body
+        assert len({lease.target.launch_id for lease in relay.running.ledger.leases}) == 2
+
+
+async def test_it_is_asked_of_one_more_engine_and_no_third() -> None:
+    script = dying(lambda: relay, is_told_late=False)
+    async with relaying(script, script, answering()) as relay:
         answer = await ask(relay)
         assert (answer.status, answer.json["error"]["code"]) == (502, "upstream_lost")
         assert len(relay.upstream.requests) == 2
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+@pytest.mark.parametrize("is_told_late", [True, False])
+async def test_a_request_that_ran_when_its_engine_died_is_not_sent_to_another_process(
+    *, is_kept: bool, is_told_late: bool
+) -> None:
+    """It may be what killed it."""
+    script = dying(lambda: relay, is_told_late=is_told_late, is_aged=True)
+    # A connection that had been kept is tried once more, and the dead do not answer.
+    scripts = [after_one(script), close_on_request] if is_kept else [script]
+    async with relaying(*scripts, answering()) as relay:
+        if is_kept:
+            await ask(relay)
+        answer = await ask(relay)
+        assert (answer.status, answer.json["error"]["code"]) == (502, "upstream_lost")
+        assert len({lease.target.launch_id for lease in relay.running.ledger.leases}) == 1
+
+
+async def test_nothing_is_asked_of_another_engine_when_an_answer_has_begun() -> None:
+    async def begin_and_die(peer: Peer) -> None:
+        await answer_in_part(peer)
+        crash(relay)
+
+    async with relaying(begin_and_die, answering()) as relay:
+        answer = await ask(relay)
+        assert (answer.status, answer.json["error"]["code"]) == (502, "upstream_lost")
+        assert len(relay.upstream.requests) == 1
+
+
+async def test_a_request_that_a_dying_engine_does_not_take_is_asked_of_the_next() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        async with relaying() as relay:
+            runtime = relay.running.ledger.runtime
+            port, runtime._port = runtime._port, taken.getsockname()[1]  # type: ignore[attr-defined]
+            relay.client.request("POST", PATH, BODY)
+            await relay.running.until(lambda: bool(relay.running.ledger.leases))
+            runtime._port = port  # type: ignore[attr-defined]
+            crash(relay)
+            assert (await relay.client.answer()).status == 200
+
+
+async def test_a_stream_that_meets_a_dying_engine_is_asked_of_the_next() -> None:
+    script = dying(lambda: relay, is_told_late=False)
+    async with relaying(script, playing(stream(event(1)))) as relay:
+        relay.client.request("POST", PATH, STREAM_BODY)
+        assert await relay.client.chunk_after_head() == event(1)
+        assert await relay.client.chunk() == b""
 
 
 async def test_a_stream_is_sent_once_more_like_any_request() -> None:
