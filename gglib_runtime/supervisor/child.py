@@ -186,8 +186,8 @@ class Child:
         except (ProcessLookupError, PermissionError):
             return False
         lives = _has_living_member(self.pid)
-        _reap_adopted(self.pid)
-        return lives
+        # Both are asked: a process may look dead a moment before it can be reaped.
+        return _reap_adopted(self.pid) or lives
 
 
 def _wait_without_reaping(pid: int) -> None:
@@ -201,11 +201,14 @@ def _wait_without_reaping(pid: int) -> None:
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
 
 
-def _reap_adopted(group: int) -> None:
-    """As process 1 of a container we inherit a group's orphans."""
-    with contextlib.suppress(ChildProcessError):
+def _reap_adopted(group: int) -> bool:
+    """As process 1 of a container we inherit a group's orphans; whether there are any left."""
+    try:
         while os.waitpid(-group, os.WNOHANG) != (0, 0):
             pass
+    except ChildProcessError:
+        return False
+    return True
 
 
 def _has_living_member(group: int) -> bool:
