@@ -48,10 +48,8 @@ class Engine:
         behaviour: Behaviour,
         log: EngineLog,
         recorder: Recorder,
-        *,
-        is_alone: bool = False,
     ) -> None:
-        self.is_alone = is_alone
+        self.is_alone = arguments.is_alone
         """Whether it is an endpoint of its own, for any model's name; else llama-server."""
         self.arguments = arguments
         self.behaviour = behaviour

@@ -132,13 +132,7 @@ class Process:
 
     async def _live(self, listener: socket.socket) -> int:
         loop = asyncio.get_running_loop()
-        engine = Engine(
-            self._arguments,
-            self._behaviour,
-            self._log,
-            self._recorder,
-            is_alone=self._arguments.is_alone,
-        )
+        engine = Engine(self._arguments, self._behaviour, self._log, self._recorder)
         engine.add_routes(ROUTES, PREFIXES)
         http = HttpServer(engine.handle, self._options())
         async with open_listening(http, listener) as listening:

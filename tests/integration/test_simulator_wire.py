@@ -226,12 +226,12 @@ async def test_chunked_bodies_and_100_continue_work() -> None:
 
 TRANSPORT_ERRORS: list[tuple[bytes, int]] = [
     (b"BROKEN\r\n\r\n", 400),
-    (b"GET /health HTTP/1.1\r\n" + b"X-A: 1\r\n" * 101 + b"\r\n", 400),
-    (b"GET /health HTTP/1.1\r\nX-A: " + b"a" * 9000 + b"\r\n\r\n", 400),
+    (b"GET /health HTTP/1.1\r\nHost: x\r\n" + b"X-A: 1\r\n" * 101 + b"\r\n", 400),
+    (b"GET /health HTTP/1.1\r\nHost: x\r\nX-A: " + b"a" * 9000 + b"\r\n\r\n", 400),
     (b"GET /" + b"a" * 40_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414),
-    (b"POST /x HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
-    (b"POST /x HTTP/1.1\r\nContent-Length: 104857601\r\n\r\n", 413),
-    (b"POST /x HTTP/1.1\r\nContent-Length: 1\r\nContent-Encoding: gzip\r\n\r\n", 415),
+    (b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+    (b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 104857601\r\n\r\n", 413),
+    (b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Encoding: gzip\r\n\r\n", 415),
 ]
 
 
