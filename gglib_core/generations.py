@@ -5,12 +5,22 @@ Not here: how records are stored, and how usage is read from an answer.
 
 from __future__ import annotations
 
+import asyncio
+import re
+from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
+
+from gglib_core.errors import InvalidRequest
 
 CLIENT_LEFT = 499
 """The status of a request whose client left before its answer was whole; nginx's number for it."""
+FAILED = 400
+"""From this status on, a request has failed."""
+FOLLOWED_RECORDS = 1000
+"""How many a follower may be behind before it misses some."""
+_CURSOR = re.compile(r"([0-9a-f]{1,15})-([0-9a-f]{1,15})")
 
 
 class Generation(NamedTuple):
@@ -64,12 +74,27 @@ class Generation(NamedTuple):
     swap_id: str | None
     """The swap that the request waited for."""
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether the client did not get the whole of a good answer."""
+        return self.status >= FAILED or self.error is not None
+
+    @property
+    def total_tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+    @property
+    def total_cost(self) -> float:
+        return self.prompt_cost + self.completion_cost
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationFilter:
     """Which records are wanted; None where it does not matter."""
 
     key_id: int | None = None
+    api_key_id: str | None = None
+    """The mask of the key."""
     model: str | None = None
     endpoint: str | None = None
     status: int | None = None
@@ -79,10 +104,26 @@ class GenerationFilter:
     until_ms: int | None = None
     """Unix milliseconds, exclusive."""
 
+    def matches(self, generation: Generation) -> bool:
+        """Whether the record is one of those that are wanted."""
+        wanted_values = (
+            (self.key_id, generation.key_id),
+            (self.api_key_id, generation.api_key_id),
+            (self.model, generation.model),
+            (self.endpoint, generation.endpoint),
+            (self.status, generation.status),
+            (self.has_failed, generation.has_failed),
+        )
+        return (
+            all(wanted is None or wanted == value for wanted, value in wanted_values)
+            and (self.since_ms is None or generation.created_ms >= self.since_ms)
+            and (self.until_ms is None or generation.created_ms < self.until_ms)
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationPage:
-    """Records, newest first."""
+    """Records, those first whose requests were admitted last."""
 
     generations: Sequence[Generation]
     next_cursor: str | None
@@ -110,28 +151,77 @@ class GenerationLog(Protocol):
 
 
 class GenerationHistory(Protocol):
-    """The records that were written, and those still on their way."""
+    """The records that were written, and those still on their way: one sees what one has done.
 
-    async def find(self, generation_id: str) -> Generation | None:
-        """The record of that id, ours or the upstream's; the newest of several."""
+    Only `follow` may be called without awaiting it; what cannot be read raises DatabaseError.
+    """
+
+    async def find(self, generation_id: str, *, key_id: int | None = None) -> Generation | None:
+        """The record of that id, ours or the upstream's; the newest of several.
+
+        With a `key_id`, only those of that key count.
+        """
         ...
 
     async def page(
         self, wanted: GenerationFilter, *, limit: int, cursor: str | None = None
     ) -> GenerationPage:
-        """Records by filter. Raises InvalidRequest for a cursor that is none."""
+        """At most `limit` records by filter, and where they go on.
+
+        Raises InvalidRequest for a cursor that is none. No record is on two pages, and none that
+        was there when the first page was asked for is missing.
+        """
         ...
 
     def follow(self, wanted: GenerationFilter) -> AsyncIterator[Generation]:
-        """Records from now on, until closed. A follower that is too slow misses some."""
+        """Records from the moment of the call on, until closed with `aclose`.
+
+        A follower that is too slow misses some: those that it has waited longest to read.
+        """
         ...
 
 
+class GenerationFollower:
+    """Fills what `follow` returns: an iterator over the records that it is handed."""
+
+    def __init__(self, followers: set[GenerationFollower], wanted: GenerationFilter) -> None:
+        """It stays in `followers` until it is closed."""
+        self._followers = followers
+        self._wanted = wanted
+        self._records: deque[Generation] = deque(maxlen=FOLLOWED_RECORDS)
+        self._has_news = asyncio.Event()
+        followers.add(self)
+
+    def tell(self, generation: Generation) -> None:
+        """Take a record, if it is one of those that are wanted. Never blocks or waits."""
+        if self._wanted.matches(generation):
+            self._records.append(generation)
+            self._has_news.set()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Generation:
+        while not self._records:
+            if self not in self._followers:
+                raise StopAsyncIteration
+            self._has_news.clear()
+            await self._has_news.wait()
+        return self._records.popleft()
+
+    async def aclose(self) -> None:
+        self._followers.discard(self)
+        self._records.clear()
+        self._has_news.set()
+
+
 class InMemoryGenerationLog:
-    """Fills `GenerationLog` without a database: keeps everything, in the order it came."""
+    """Fills `GenerationLog` and `GenerationHistory` without a database: keeps everything."""
 
     def __init__(self) -> None:
         self.generations: list[Generation] = []
+        """In the order they came."""
+        self._followers: set[GenerationFollower] = set()
 
     @property
     def is_full(self) -> bool:
@@ -142,3 +232,53 @@ class InMemoryGenerationLog:
 
     def record(self, generation: Generation) -> None:
         self.generations.append(generation)
+        for follower in self._followers:
+            follower.tell(generation)
+
+    async def find(self, generation_id: str, *, key_id: int | None = None) -> Generation | None:
+        return newest_of(self.generations, generation_id, key_id)
+
+    async def page(
+        self, wanted: GenerationFilter, *, limit: int, cursor: str | None = None
+    ) -> GenerationPage:
+        before = None if cursor is None else read_cursor(cursor)
+        places = {(each.created_ms, seq): each for seq, each in enumerate(self.generations)}
+        found = [
+            (place, places[place])
+            for place in sorted(places, reverse=True)
+            if (before is None or place < before) and wanted.matches(places[place])
+        ]
+        shown = found[:limit]
+        return GenerationPage(
+            generations=[generation for _, generation in shown],
+            next_cursor=write_cursor(*shown[-1][0]) if len(found) > limit else None,
+        )
+
+    def follow(self, wanted: GenerationFilter) -> GenerationFollower:
+        return GenerationFollower(self._followers, wanted)
+
+
+def newest_of(
+    generations: Sequence[Generation], generation_id: str, key_id: int | None
+) -> Generation | None:
+    """What `GenerationHistory.find` says, of records in the order they came."""
+    for each in reversed(generations):
+        if generation_id in (each.id, each.upstream_id) and key_id in (None, each.key_id):
+            return each
+    return None
+
+
+def write_cursor(created_ms: int, seq: int) -> str:
+    """Where the next page begins: behind this record, whose number among all is `seq`."""
+    return f"{created_ms:x}-{seq:x}"
+
+
+def read_cursor(cursor: str) -> tuple[int, int]:
+    """What `write_cursor` was given. Raises InvalidRequest."""
+    match = _CURSOR.fullmatch(cursor)
+    if match is None:
+        raise InvalidRequest(
+            "cursor is none that gglib gave: take it from `next_cursor` of the page before.",
+            param="cursor",
+        )
+    return int(match[1], 16), int(match[2], 16)
