@@ -23,13 +23,23 @@ _length = re.compile(rb"\r\n" + _NAME + rb":[ \t]*(\d+)\r\n", re.IGNORECASE).sea
 class RepeatedHead:
     """Finds a head again that was read before, whatever number its Content-Length has."""
 
-    __slots__ = ("_end", "_head", "_known_length", "_misses", "_start")
+    __slots__ = (
+        "_end",
+        "_end_bytes",
+        "_head",
+        "_known_length",
+        "_misses",
+        "_start",
+        "_start_bytes",
+    )
 
     def __init__(self) -> None:
         self._head: bytes | None = None
         self._known_length = 0
         self._start: bytes | None = None
+        self._start_bytes = 0
         self._end = b""
+        self._end_bytes = 0
         self._misses = 0
 
     def remember(self, head: bytes, length: int) -> None:
@@ -46,14 +56,28 @@ class RepeatedHead:
 
         None if it is not there.
         """
-        if self._head is None or (self._start is None and not self._is_split(self._head)):
-            return None
-        found = self._match(data, at)
-        self._misses = 0 if found else self._misses + 1
-        return found
+        start = self._start
+        if start is None:
+            return self.find(data, at) if self._is_split() else None
+        if data.startswith(start, at):
+            at += self._start_bytes
+            if not self._end_bytes:
+                self._misses = 0
+                return at, 0
+            stop = data.find(b"\r", at, at + MAX_DIGITS + 1)
+            if stop > 0 and data.startswith(self._end, stop):
+                digits = data[at:stop]
+                if digits.isdigit():
+                    self._misses = 0
+                    return stop + self._end_bytes, int(digits)
+        self._misses += 1
+        return None
 
-    def _is_split(self, head: bytes) -> bool:
+    def _is_split(self) -> bool:
         """Cut the head at its length; forget one that says it in a way that is not understood."""
+        head = self._head
+        if head is None:
+            return False
         length = _length(head)
         if length is not None and int(length[1]) == self._known_length:
             self._start, self._end = head[: length.start(1)], head[length.end(1) :]
@@ -61,17 +85,6 @@ class RepeatedHead:
             self._start, self._end = head, b""
         else:
             self._head = None
-        return self._head is not None
-
-    def _match(self, data: bytes, at: int) -> tuple[int, int] | None:
-        assert self._start is not None
-        if not data.startswith(self._start, at):
-            return None
-        at += len(self._start)
-        if not self._end:
-            return at, 0
-        stop = data.find(b"\r", at, at + MAX_DIGITS + 1)
-        digits = data[at:stop]
-        if stop < 0 or not digits.isdigit() or not data.startswith(self._end, stop):
-            return None
-        return stop + len(self._end), int(digits)
+            return False
+        self._start_bytes, self._end_bytes = len(self._start), len(self._end)
+        return True

@@ -212,7 +212,8 @@ class RequestReader:
         at = 0
         while at < len(data) and not self._is_finished:
             if self._in_head:
-                at = self._feed_head(data, at)
+                found = self._repeated.find(data, at) if self.is_between_requests else None
+                at = self._feed_head(data, at) if found is None else self._repeat(data, *found)
             else:
                 request = self._request
                 assert request is not None
@@ -227,9 +228,6 @@ class RequestReader:
     def _feed_head(self, data: bytes, at: int) -> int:
         """Parse a whole head if it is there and within the limits, else one line."""
         if self.is_between_requests:
-            found = self._repeated.find(data, at)
-            if found is not None:
-                return self._repeat(*found)
             if data[at] in b"\r\n":
                 return len(data) - len(data[at:].lstrip(b"\r\n"))
             last = data.find(_HEAD_END, at)
@@ -245,20 +243,26 @@ class RequestReader:
                 return self._parse(data, at, end)
         return self._feed_line(data, at)
 
-    def _repeat(self, end: int, length: int) -> int:
-        """A head has come again, and ends at `end`."""
+    def _repeat(self, data: bytes, end: int, length: int) -> int:
+        """A head has come again, and ends at `end`: mostly its body is there, too."""
         assert self._template is not None
         assert self._sink is not None
-        request = self._request = self._template.repeated(length)
-        self.is_between_requests = self._in_head = False
-        if not length:
-            self.on_message_complete()
-            return end
-        if length > self._max_body_bytes:
-            raise self._body_too_large()
-        self._is_body_plain = True
-        self._sink.head_received(request)
-        return end
+        request = self._template.repeated(length)
+        if length:
+            if length > self._max_body_bytes:
+                raise self._body_too_large()
+            if end + length > len(data):
+                self._request = request
+                self.is_between_requests = self._in_head = False
+                self._is_body_plain = True
+                self._sink.head_received(request)
+                return end
+            self._sink.head_received(request)
+            request.body = data[end : end + length]
+        if not request.keep_alive:
+            self._is_finished = True
+        self._sink.request_received(request)
+        return end + length
 
     def _take_body(self, data: bytes, at: int, end: int, length: int) -> int:
         """A body of known length, behind a head that came again."""

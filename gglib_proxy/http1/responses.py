@@ -134,6 +134,10 @@ class ResponseReader:
         assert self._template is not None
         self.head = self._template.repeated(length)
         self.is_reusable = True
+        if end + length == len(data):
+            self.chunks = [data[end:]] if length else []
+            self.is_complete = True
+            return
         self._missing_bytes = length
         self._take_body(data[end:])
 
