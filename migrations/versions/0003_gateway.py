@@ -81,7 +81,17 @@ def _create_generations() -> None:
         sa.Column("currency", sa.Text, nullable=False),
         sa.Column("swap_id", sa.Text),
         sa.PrimaryKeyConstraint("seq", name="pk_generations"),
+        sa.UniqueConstraint("id", name="uq_generations_id"),
     )
-    op.create_index("ix_generations_id", "generations", ["id"])
     op.create_index("ix_generations_created_ms", "generations", ["created_ms"])
-    op.create_index("ix_generations_upstream_id", "generations", ["upstream_id"])
+    op.create_index(
+        "ix_generations_key_id",
+        "generations",
+        ["key_id", "created_ms"],
+        sqlite_where=sa.text("key_id IS NOT NULL"),
+        postgresql_where=sa.text("key_id IS NOT NULL"),
+    )
+    # Random ids, sorted within blocks of rows only: else each row would write a page of the index.
+    op.create_index(
+        "ix_generations_upstream_id", "generations", [sa.text("(seq / 1024)"), "upstream_id"]
+    )
