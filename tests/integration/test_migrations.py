@@ -106,6 +106,7 @@ def test_an_empty_database_gets_its_tables(database_url: str) -> None:
 
 # SQLAlchemy cannot read such an index back; the two tests below this one compare it as text.
 @pytest.mark.filterwarnings("ignore:Skipped unsupported reflection of expression-based index")
+@pytest.mark.filterwarnings("ignore:autogenerate skipping metadata-specified expression-based")
 def test_migrations_lead_to_the_tables_of_the_program(database_url: str) -> None:
     with open_database(database_url) as engine:
         with altering(engine, busy_seconds=5) as connection:
