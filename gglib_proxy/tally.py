@@ -47,6 +47,17 @@ class Histogram:
     def count(self) -> int:
         return sum(self.counts)
 
+    def copy(self) -> Histogram:
+        other = Histogram(self.bounds)
+        other.counts = self.counts.copy()
+        other.total = self.total
+        return other
+
+    def add(self, other: Histogram) -> None:
+        """What another of the same bounds has counted, too."""
+        self.counts = [mine + its for mine, its in zip(self.counts, other.counts, strict=True)]
+        self.total += other.total
+
     def observe(self, value: float) -> None:
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
@@ -87,6 +98,12 @@ class ModelTally:
         self.duration = Histogram(MILLISECONDS)
         self.prompt = Histogram(TOKENS)
         self.speed = Histogram(TOKENS_PER_SECOND)
+
+    def copy(self) -> ModelTally:
+        other = ModelTally()
+        for name, value in vars(self).items():
+            setattr(other, name, value if isinstance(value, int) else value.copy())
+        return other
 
     def count(self, generations: Sequence[Generation]) -> None:
         """Count them column by column, at a third of what one after the other would cost."""
@@ -143,6 +160,15 @@ class Tally:
         """Refusals by the code of the error."""
         self._models: defaultdict[str, ModelTally] = defaultdict(ModelTally)
         self._uncounted: list[Generation] = []
+
+    def copy(self) -> Tally:
+        """The counts of this moment, which another thread may read."""
+        other = Tally()
+        other.requests = {key: times.copy() for key, times in self.requests.items()}
+        other.limits = self.limits.copy()
+        other.refused_keys = self.refused_keys.copy()
+        other._models.update((name, model.copy()) for name, model in self.models.items())
+        return other
 
     def request_ended(self, method: str, path: str, status: int, seconds: float) -> None:
         """An answer of the public listener has ended, or its client has left.

@@ -9,9 +9,11 @@ from quart import Blueprint, Quart, Response
 
 from gglib_proxy.control.answers import json_bytes, register_error_answers
 from gglib_proxy.control.context import ControlContext
+from gglib_proxy.control.metrics import metric_routes
 from gglib_proxy.control.models import model_routes
 from gglib_proxy.control.owner import owner_routes
 from gglib_proxy.control.page import page_routes
+from gglib_proxy.control.probes import probe_routes
 from gglib_proxy.control.router import router_routes
 from gglib_proxy.health import HealthReport
 from gglib_proxy.listing import Listings
@@ -31,6 +33,8 @@ def create_app(context: ControlContext) -> Quart:
     app.url_map.merge_slashes = False
     listings = Listings(context.catalog, context.runtime)
     app.register_blueprint(_health_routes(context))
+    app.register_blueprint(probe_routes(context))
+    app.register_blueprint(metric_routes(context))
     app.register_blueprint(owner_routes(context))
     app.register_blueprint(model_routes(context, listings))
     app.register_blueprint(router_routes(context, listings))

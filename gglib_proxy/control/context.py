@@ -6,9 +6,12 @@ Not here: Quart. The composition builds this before it has imported that.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from gglib_core.ports import ModelCatalog, ModelLogs, ModelRuntime
+from gglib_core.readiness import ReadinessCheck
+from gglib_proxy.meters import Meters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,3 +40,6 @@ class ControlContext:
     info: ServerInfo
     stop: asyncio.Event
     """Ends every answer that waits or has no end of its own; `serve_control` takes the same."""
+    meters: Meters = field(default_factory=Meters)
+    readiness: Sequence[ReadinessCheck] = ()
+    """All have to pass before gglib calls itself ready."""
