@@ -14,6 +14,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from gglib_core.errors import ShuttingDown
+from gglib_proxy.door.door import Entry, MayEnter, foreign_origin
+from gglib_proxy.door.origins import is_preflight, preflight_lines
 from gglib_proxy.errors import (
     Refusal,
     answer_headers,
@@ -22,9 +24,9 @@ from gglib_proxy.errors import (
     render_openai,
 )
 from gglib_proxy.exchange import Exchange
-from gglib_proxy.http1.heads import own_head
+from gglib_proxy.http1.heads import empty_head, own_head
 from gglib_proxy.http1.requests import Request, RequestReader
-from gglib_proxy.routes import CONTROL, Dialect, Plane, find_route
+from gglib_proxy.routes import PREFLIGHT, UNKNOWN, Dialect, Plane, Route, find_route
 
 if TYPE_CHECKING:
     from gglib_proxy.data_plane import DataPlane
@@ -49,6 +51,7 @@ class ClientConnection(asyncio.Protocol):
         "_is_head_timed",
         "_on_lost",
         "_owes_continue",
+        "_peer",
         "_pending",
         "_plane",
         "_reader",
@@ -64,6 +67,7 @@ class ClientConnection(asyncio.Protocol):
         limits = plane.limits
         self._plane = plane
         self._on_lost = on_lost
+        self._peer: str | None = None  # until it is asked for
         self._transport: asyncio.Transport | None = None
         self._reader = RequestReader(
             self,
@@ -218,12 +222,21 @@ class ClientConnection(asyncio.Protocol):
         plane = self._plane
         self.deadline = math.inf
         self._is_head_timed = False
-        route = CONTROL if request.method == "OPTIONS" else find_route(request.path)
-        if route.methods and request.method not in route.methods:
-            self._answer_now(request, self._wrong_method(request, route.methods), route.dialect)
+        is_asked_first = request.method == "OPTIONS"
+        if is_asked_first and is_preflight(request):
+            self._answer_preflight(request)
+            return
+        route = UNKNOWN if is_asked_first else find_route(request.path)
+        entry = plane.door.enter(request, route, self.peer)
+        if entry.refusal is not None:
+            self._turn_away(request, route, entry)
+        elif route.methods and request.method not in route.methods:
+            wrong = self._wrong_method(request, route.methods)
+            self._turn_away(request, route, entry, wrong)
         elif route.plane is Plane.LOCAL:
             self._release_body(request)
-            self._answer(request, 200, plane.local_answer(route))
+            self._answer(request, 200, plane.local_answer(route), entry.origin_lines)
+            plane.books.tally.request_ended(request.method, route.path, 200, 0.0)
         elif plane.is_full:
             refusal = Refusal(
                 503,
@@ -232,9 +245,9 @@ class ClientConnection(asyncio.Protocol):
                 close=False,
                 retry_after_seconds=1,
             )
-            self._answer_now(request, refusal, route.dialect)
+            self._turn_away(request, route, entry, refusal)
         else:
-            self._exchange = exchange = plane.open_exchange(self, request, route)
+            self._exchange = exchange = plane.open_exchange(self, request, route, entry)
             exchange.start()  # which may end it at once
 
     def _wrong_method(self, request: Request, methods: tuple[str, ...]) -> Refusal:
@@ -248,10 +261,36 @@ class ClientConnection(asyncio.Protocol):
             headers=(("allow", allowed),),
         )
 
-    def _answer_now(self, request: Request, refusal: Refusal, dialect: Dialect) -> None:
+    def _turn_away(
+        self, request: Request, route: Route, entry: Entry, why: MayEnter | None = None
+    ) -> None:
+        """Answer at once that the request is not served, because of `why` or of its entry."""
+        error = why or entry.refusal
+        assert error is not None
         self._release_body(request)
-        self.answer_error(refusal, dialect, request)
-        self._settle_after(request.keep_alive and not refusal.close)
+        books = self._plane.books
+        books.refused(error)
+        books.tally.request_ended(request.method, route.path, describe_error(error).status, 0.0)
+        request_id = entry.request_id or "req-" + books.next_ending()
+        lines = b"x-request-id: %b\r\n%b" % (request_id.encode(), entry.origin_lines)
+        self.answer_error(error, route.dialect, request, lines)
+        self._settle_after(request.keep_alive)
+
+    def _answer_preflight(self, request: Request) -> None:
+        plane = self._plane
+        entry = plane.door.enter(request, PREFLIGHT, self.peer)
+        if entry.refusal is None and not entry.origin_lines:
+            self._turn_away(request, PREFLIGHT, entry, foreign_origin(request))
+        elif entry.refusal is not None:
+            self._turn_away(request, PREFLIGHT, entry)
+        else:
+            self._release_body(request)
+            keep_alive = request.keep_alive and not plane.is_draining
+            lines = preflight_lines(request, entry.origin_lines)
+            head = empty_head(204, keep_alive=keep_alive, is_http10=request.is_http10, added=lines)
+            self.write([head])
+            plane.books.tally.request_ended(request.method, PREFLIGHT.path, 204, 0.0)
+            self._settle_after(keep_alive)
 
     def _release_body(self, request: Request) -> None:
         self._plane.buffered_bytes -= len(request.body)
@@ -291,16 +330,26 @@ class ClientConnection(asyncio.Protocol):
     def _expect_by(self, seconds: float) -> None:
         self.deadline = self._plane.now() + seconds if seconds else math.inf
 
-    def control_head_lines(self, request: Request) -> bytes:
-        """The header lines that tell the control plane who asks."""
+    @property
+    def peer(self) -> str:
+        """The address at the other end; empty for a unix socket's."""
+        if self._peer is None:
+            assert self._transport is not None
+            name = self._transport.get_extra_info("peername")
+            self._peer = str(name[0]) if isinstance(name, tuple) and name else ""  # pyright: ignore[reportUnknownArgumentType]
+        return self._peer
+
+    def control_head_lines(self, request: Request, entry: Entry) -> bytes:
+        """The header lines that tell the control plane who asks, and what the caller may."""
         assert self._transport is not None
         peer = self._transport.get_extra_info("peername")
         address = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) and len(peer) > 1 else "local"  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
         scheme = b"http" if self._transport.get_extra_info("ssl_object") is None else b"https"
-        return b"host: %b\r\nx-gglib-peer: %b\r\nx-gglib-scheme: %b\r\n" % (
+        return b"host: %b\r\nx-gglib-peer: %b\r\nx-gglib-scheme: %b\r\n%b" % (
             request.header(b"host") or b"localhost",
             address.encode(),
             scheme,
+            entry.control_lines(),
         )
 
     # Writing
@@ -311,14 +360,30 @@ class ClientConnection(asyncio.Protocol):
             self._written_bytes += len(data)
             self._transport.write(data)
 
-    def _answer(self, request: Request, status: int, body: bytes) -> None:
+    def _answer(self, request: Request, status: int, body: bytes, added: bytes) -> None:
         keep_alive = request.keep_alive and not self._plane.is_draining
-        head = own_head(status, JSON, len(body), keep_alive=keep_alive, is_http10=request.is_http10)
+        head = own_head(
+            status,
+            JSON,
+            len(body),
+            keep_alive=keep_alive,
+            is_http10=request.is_http10,
+            added=added,
+        )
         self.write([head] if request.method == "HEAD" else [head, body])
         self._settle_after(keep_alive)
 
-    def answer_error(self, error: BaseException, dialect: Dialect, request: Request | None) -> None:
-        """Send a whole error answer; without a request the connection cannot go on."""
+    def answer_error(
+        self,
+        error: BaseException,
+        dialect: Dialect,
+        request: Request | None,
+        lines: bytes = b"",
+    ) -> None:
+        """Send a whole error answer with these header lines beside its own.
+
+        Without a request the connection cannot go on.
+        """
         answer = describe_error(error)
         render = render_anthropic if dialect is Dialect.ANTHROPIC else render_openai
         body = render(answer)
@@ -336,11 +401,12 @@ class ClientConnection(asyncio.Protocol):
             len(body),
             keep_alive=keep_alive,
             is_http10=request is not None and request.is_http10,
-            added=added.encode("latin-1", "replace"),
+            added=added.encode("latin-1", "replace") + lines,
         )
         is_head = request is not None and request.method == "HEAD"
         self.write([head] if is_head else [head, body])
         if request is None:
+            self._plane.books.tally.request_ended("other", UNKNOWN.path, answer.status, 0.0)
             self._linger()
         elif not keep_alive:
             request.keep_alive = False

@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from gglib_core.errors import GglibError, UpstreamUnreachable
 from gglib_core.models import ModelState, Target
 from gglib_core.ports import Lease, ModelCatalog, ModelRuntime
+from gglib_proxy.books import Books
 from gglib_proxy.client import ClientConnection
+from gglib_proxy.door.door import OPEN, Door, Entry
 from gglib_proxy.exchange import Exchange
 from gglib_proxy.http1.requests import Request
 from gglib_proxy.limits import Limits
@@ -42,6 +44,8 @@ class DataPlane:
     default_model: str | None
     local_answer: Callable[[Route], bytes]
     pool: UpstreamPool
+    door: Door = field(default_factory=lambda: Door(OPEN))
+    books: Books = field(default_factory=Books)
     is_draining: bool = False
     buffered_bytes: int = 0
     connections: Members[ClientConnection] = field(default_factory=Members[ClientConnection])
@@ -63,10 +67,12 @@ class DataPlane:
         under_way = len(self.exchanges) + len(self.control_exchanges)
         return under_way >= self.limits.max_concurrent_requests
 
-    def open_exchange(self, client: ClientConnection, request: Request, route: Route) -> Exchange:
+    def open_exchange(
+        self, client: ClientConnection, request: Request, route: Route, entry: Entry
+    ) -> Exchange:
         """A new exchange, still to be started."""
         group = self.control_exchanges if route.plane is Plane.CONTROL else self.exchanges
-        exchange = Exchange(self, group, client, request, route)
+        exchange = Exchange(self, group, client, request, route, entry)
         group.add(exchange)
         return exchange
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import parse_qs, unquote
 
 import msgspec
@@ -32,6 +32,21 @@ class Envelope(msgspec.Struct, frozen=True):
     model: str | None = None
     stream: bool | None = None
     num_ctx: _CONTEXT | None = None
+    max_tokens: Any = None
+    max_completion_tokens: Any = None
+    max_output_tokens: Any = None
+    n_predict: Any = None
+
+    @property
+    def answer_tokens(self) -> int | None:
+        """The most tokens that the answer may have; whether they are a number, the engine says."""
+        named = (
+            self.max_completion_tokens,
+            self.max_tokens,
+            self.max_output_tokens,
+            self.n_predict,
+        )
+        return next((each for each in named if type(each) is int and each > 0), None)
 
 
 class _InputEnvelope(Envelope, frozen=True):

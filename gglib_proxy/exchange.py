@@ -20,7 +20,11 @@ from gglib_core.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
+from gglib_core.generations import CLIENT_LEFT
 from gglib_core.ports import Lease
+from gglib_core.swaps import Requester
+from gglib_proxy.books import Account
+from gglib_proxy.door.door import Entry
 from gglib_proxy.errors import (
     describe_error,
     render_sse_anthropic,
@@ -54,6 +58,7 @@ logger = logging.getLogger(__name__)
 _DEATH_SECONDS = 0.1
 """How long the system may take to tell of a process's end after it has closed its connections."""
 _DEATH_POLL_SECONDS = 0.002
+_FIRST_ERROR = 400
 _UNWATCHED = EngineActivity()
 """Where the bytes are noted that nobody asks about: the control plane's, and those of errors."""
 
@@ -62,12 +67,16 @@ class Exchange:
     """The life of one request."""
 
     __slots__ = (
+        "_account",
         "_activity",
         "_admitted",
         "_border",
         "_cause",
         "_comment_at",
         "_done",
+        "_ending",
+        "_entry",
+        "_error",
         "_folded",
         "_framing",
         "_group",
@@ -84,6 +93,7 @@ class Exchange:
         "_plane",
         "_sent",
         "_started",
+        "_status",
         "_upstream",
         "client",
         "is_stream",
@@ -100,8 +110,14 @@ class Exchange:
         client: ClientConnection,
         request: Request,
         route: Route,
+        entry: Entry,
     ) -> None:
         """`group` is what the exchange discards itself from at its end."""
+        self._entry = entry
+        self._ending = plane.books.next_ending()
+        self._account: Account | None = None  # from when the gate is passed
+        self._status = 0  # of the answer, or why there is none
+        self._error: str | None = None
         self._plane = plane
         self._group = group
         self.client = client
@@ -136,6 +152,16 @@ class Exchange:
         phase = "queued" if self._lease is None else "sent" if self._head is None else "answering"
         return f"<Exchange {self.request.method} {self.route.path} {self.model_name} {phase}>"
 
+    @property
+    def request_id(self) -> str:
+        """The client's own, or ours."""
+        return self._entry.request_id or "req-" + self._ending
+
+    @property
+    def generation_id(self) -> str | None:
+        """Of the record that the request will leave, if it does."""
+        return None if self._account is None else "gen-" + self._ending
+
     def start(self) -> None:
         """Begin: at once where nothing has to be waited for, else in a task."""
         if self.route.plane is Plane.CONTROL or not self._has_begun():
@@ -150,6 +176,8 @@ class Exchange:
         try:
             passage = self._pass()
             if not passage.may_load:
+                return False
+            if self._plane.books.log.is_full:
                 return False
             lease = self._plane.runtime.lease_now(passage.model, context=passage.context)
             if lease is None:
@@ -177,6 +205,7 @@ class Exchange:
                 await self._ask_engine()
         except asyncio.CancelledError:
             if self._cause is None:  # the client has left, or is to think so
+                self._left()
                 self.client.cut(is_abrupt=False)
                 raise
             self._fail(self._cause)
@@ -201,8 +230,12 @@ class Exchange:
     async def _ask_admitted(self, passage: Passage) -> None:
         lease = self._lease
         if lease is None:
+            await self._plane.books.log.wait_for_room()
             lease = await self._plane.runtime.admit(
-                passage.model, context=passage.context, may_load=passage.may_load
+                passage.model,
+                context=passage.context,
+                may_load=passage.may_load,
+                requester=self._requester(),
             )
             self._hold(lease)
         elif self._lost is not None and not lease.is_live:
@@ -241,11 +274,27 @@ class Exchange:
 
     def _pass(self) -> Passage:
         passage = self._passage = pass_gate(self._plane, self.request, self.route)
-        self.model_name = passage.model.name
+        model = passage.model
+        self.model_name = model.name
+        self._entry.check_model(model.name)
+        if passage.may_load:
+            self._account = self._plane.books.open_account(
+                self._entry,
+                self.route,
+                model,
+                ending=self._ending,
+                body_bytes=len(self.request.body),
+                answer=passage.answer_tokens,
+            )
+            self._account.is_stream = passage.is_stream
         if passage.is_stream:
             self.is_stream = True
             self._comment_at = self._started + self._plane.limits.stream_grace_seconds
         return passage
+
+    def _requester(self) -> Requester:
+        key = self._entry.caller.key
+        return Requester(request_id=self.request_id, key_name=None if key is None else key.name)
 
     def _hold(self, lease: Lease) -> None:
         self._lease = lease
@@ -254,15 +303,27 @@ class Exchange:
 
     def _engine_head(self, passage: Passage, origin: Origin) -> bytes:
         dropped = NOT_SENT_FOR_STREAMS if passage.is_stream else NOT_SENT_TO_ENGINES
-        return request_head(self.request, passage.target, origin.head_lines, dropped=dropped)
+        return request_head(
+            self.request,
+            passage.target,
+            origin.head_lines,
+            dropped=dropped,
+            added=b"x-request-id: %b\r\n" % self.request_id.encode(),
+        )
+
+    def _answer_lines(self) -> bytes:
+        """The header lines that every answer to the request has, whatever it is."""
+        lines = b"x-request-id: %b\r\n%b" % (self.request_id.encode(), self._entry.origin_lines)
+        return lines if self._account is None else lines + self._account.header_lines()
 
     async def _ask_control(self) -> None:
         origin = await self._plane.control_origin()
         head = request_head(
             self.request,
             self.request.target,
-            self.client.control_head_lines(self.request),
+            self.client.control_head_lines(self.request, self._entry),
             dropped=NOT_SENT_UPSTREAM,
+            added=b"x-request-id: %b\r\n" % self.request_id.encode(),
         )
         await self._relay(origin, head, may_reuse=self.request.method in ("GET", "HEAD"))
 
@@ -320,7 +381,25 @@ class Exchange:
             lease.release()
         self._drop_body()
         self._group.discard(self)
+        self._close_books(lease)
         self.client.exchange_ended(self)
+
+    def _close_books(self, lease: Lease | None) -> None:
+        now = self._plane.now()
+        books = self._plane.books
+        books.tally.request_ended(
+            self.request.method, self.route.path, self._status, now - self._started
+        )
+        if self._account is not None:
+            self._account.close(
+                lease,
+                status=self._status,
+                error=self._error,
+                started=self._started,
+                leased=self._admitted,
+                now=now,
+                is_whole=self._is_answered,
+            )
 
     def _drop_body(self) -> None:
         self._plane.buffered_bytes -= self._held_bytes
@@ -331,6 +410,8 @@ class Exchange:
         """End the exchange: the client is told of `cause`, or has gone where there is none."""
         if self._is_ended or self._is_answered:
             return
+        if cause is None:
+            self._left()
         if self.task is not None:
             self._cause = cause
             self.task.cancel()
@@ -344,6 +425,9 @@ class Exchange:
             self._fail(cause)
         self._end()
 
+    def _left(self) -> None:
+        self._status, self._error = CLIENT_LEFT, "client_left"
+
     # What the upstream sends
 
     def response_received(self, reader: ResponseReader) -> None:
@@ -351,6 +435,8 @@ class Exchange:
         if self._head is None and reader.head is not None:
             self._begin(reader.head, out)
         self._last_byte = self._activity.heard_at = self._plane.now()
+        if reader.chunks and self._account is not None:
+            self._account.answer_received(reader.chunks, self._last_byte)
         if self._folded is not None:
             self._fold(self._folded, reader, out)
         elif reader.chunks:
@@ -396,6 +482,11 @@ class Exchange:
 
     def _begin(self, head: ResponseHead, out: list[bytes]) -> None:
         self._head = head
+        self._status = head.status
+        if head.status >= _FIRST_ERROR:
+            self._error = "upstream_error"
+        elif self._account is not None:
+            self._account.answer_began(is_stream=head.is_event_stream)
         if not self._activity.answer_began(head.status, self._plane.now(), self._sent):
             self._activity = _UNWATCHED
         self._comment_at = math.inf
@@ -415,6 +506,7 @@ class Exchange:
                 framing=self._framing,
                 keep_alive=keep_alive,
                 is_http10=self.request.is_http10,
+                added=self._answer_lines(),
             )
         )
 
@@ -454,7 +546,13 @@ class Exchange:
             self._framing = Framing.CLOSE if self.request.is_http10 else Framing.CHUNKED
             self._border = EventBorder()
             keep_alive = self._is_connection_kept()
-            out.append(stream_head(keep_alive=keep_alive, is_http10=self.request.is_http10))
+            out.append(
+                stream_head(
+                    keep_alive=keep_alive,
+                    is_http10=self.request.is_http10,
+                    added=self._answer_lines(),
+                )
+            )
         text = comment(self._progress())
         out += chunk([text]) if self._framing is Framing.CHUNKED else [text]
         self.client.write(out)
@@ -509,9 +607,11 @@ class Exchange:
         answer = describe_error(error)
         if answer.is_private:
             logger.error("%r failed", self, exc_info=error)
+        self._status, self._error = answer.status, answer.code
+        self._plane.books.refused(error)
         if not self._is_head_sent:
             self._is_head_sent = True
-            self.client.answer_error(error, self.route.dialect, self.request)
+            self.client.answer_error(error, self.route.dialect, self.request, self._answer_lines())
             return
         if self._border is None or self._framing is Framing.LENGTH or not self._border.is_reached:
             self.client.cut(is_abrupt=self._framing is Framing.CLOSE)

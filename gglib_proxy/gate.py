@@ -30,6 +30,8 @@ from gglib_proxy.routes import UPSTREAM_PREFIX, NamedBy, Route, find_route
 if TYPE_CHECKING:
     from gglib_proxy.data_plane import DataPlane
 
+ANSWER_TOKENS = 1024
+"""Of an answer whose request sets no limit."""
 _LOOKED_AT_BYTES = 100
 
 
@@ -43,6 +45,8 @@ class Passage:
     """The request target for the engine."""
     is_stream: bool = False
     may_load: bool = True
+    answer_tokens: int = 0
+    """The most that the answer may have, as far as the request says or one would think."""
 
 
 def pass_gate(plane: DataPlane, request: Request, route: Route) -> Passage:
@@ -60,7 +64,14 @@ def pass_gate(plane: DataPlane, request: Request, route: Route) -> Passage:
         _context(plane, model, envelope.num_ctx),
         request.target,
         is_stream=route.can_stream and bool(envelope.stream),
+        answer_tokens=_answer_tokens(route, envelope),
     )
+
+
+def _answer_tokens(route: Route, envelope: Envelope) -> int:
+    if not route.can_stream:
+        return 0  # an embedding, a count …
+    return envelope.answer_tokens or ANSWER_TOKENS
 
 
 def _pass_by_query(plane: DataPlane, request: Request) -> Passage:

@@ -1,13 +1,15 @@
-"""The one table of routes: every path with its plane, its dialect, and what the model must do.
+"""The one table of routes: every path with its plane, scope, dialect, and what the model must do.
 
-What is not listed belongs to the control plane, which knows what it has.
+What is not listed belongs to the control plane, which knows that it has nothing there.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from urllib.parse import unquote_to_bytes
 
+from gglib_core.keys import Endpoint
 from gglib_core.models import Capability
 
 
@@ -43,6 +45,9 @@ class Route:
     path: str
     plane: Plane
     methods: tuple[str, ...]
+    """Those that it takes; empty where that is not for this table to say."""
+    endpoint: Endpoint | None
+    """The scope that a key needs; None where nobody needs one."""
     dialect: Dialect = Dialect.OPENAI
     named_by: NamedBy = NamedBy.BODY
     capability: Capability | None = None
@@ -65,6 +70,7 @@ def _inference(
         path=path,
         plane=Plane.INFERENCE,
         methods=("POST",),
+        endpoint=Endpoint.INFERENCE,
         dialect=dialect,
         capability=capability,
         can_stream=can_stream,
@@ -73,11 +79,21 @@ def _inference(
 
 
 def _view(path: str) -> Route:
-    return Route(path=path, plane=Plane.INFERENCE, methods=("GET", "HEAD"), named_by=NamedBy.QUERY)
+    return Route(
+        path=path,
+        plane=Plane.INFERENCE,
+        methods=("GET", "HEAD"),
+        endpoint=Endpoint.INFERENCE,
+        named_by=NamedBy.QUERY,
+    )
 
 
 def _local(path: str) -> Route:
-    return Route(path=path, plane=Plane.LOCAL, methods=("GET", "HEAD"))
+    return Route(path=path, plane=Plane.LOCAL, methods=("GET", "HEAD"), endpoint=None)
+
+
+def _control(path: str, endpoint: Endpoint | None) -> Route:
+    return Route(path=path, plane=Plane.CONTROL, methods=(), endpoint=endpoint)
 
 
 UPSTREAM_PREFIX = "/upstream/"
@@ -85,9 +101,11 @@ UPSTREAM = Route(
     path=UPSTREAM_PREFIX + "{model}/…",
     plane=Plane.INFERENCE,
     methods=("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"),
+    endpoint=Endpoint.INFERENCE,
     named_by=NamedBy.PATH,
 )
-CONTROL = Route(path="…", plane=Plane.CONTROL, methods=())
+UNKNOWN = Route(path="other", plane=Plane.CONTROL, methods=(), endpoint=Endpoint.MODELS)
+PREFLIGHT = Route(path="preflight", plane=Plane.LOCAL, methods=("OPTIONS",), endpoint=None)
 
 ROUTES = (
     _inference("/v1/chat/completions", Capability.CHAT, can_stream=True),
@@ -113,9 +131,33 @@ ROUTES = (
     _local("/health"),
     _local("/api/v1/health"),
     _local("/live"),
+    _control("/ready", None),
+    _control("/", None),
+    _control("/favicon.ico", None),
+    _control("/docs", None),
+    _control("/docs/{asset}", None),
+    _control("/openapi.json", Endpoint.MODELS),
+    _control("/metrics", Endpoint.MODELS),
+    _control("/v1/models", Endpoint.MODELS),
+    _control("/v1/models/{model}", Endpoint.MODELS),
+    _control("/models", Endpoint.MODELS),
+    _control("/models/load", Endpoint.INFERENCE),
+    _control("/models/unload", Endpoint.ADMIN),
+    _control("/v1/generation", Endpoint.MODELS),
+    _control("/v1/generations", Endpoint.MODELS),
+    _control("/v1/generations.csv", Endpoint.MODELS),
+    _control("/api/v1/{owner}", Endpoint.ADMIN),
+    _control("/admin/logs", Endpoint.LOGS),
+    _control("/admin/{path}", Endpoint.ADMIN),
 )
 
-_BY_PATH = {route.path.encode(): route for route in ROUTES}
+_BY_PATH = {route.path.encode(): route for route in ROUTES if "{" not in route.path}
+_CONTROL = {path: route for path, route in _BY_PATH.items() if route.plane is Plane.CONTROL}
+_CONTROL_STARTS = tuple(
+    (route.path.partition("{")[0].encode(), route)
+    for route in ROUTES
+    if "{" in route.path and route.plane is Plane.CONTROL
+)
 _UPSTREAM_PREFIX = UPSTREAM_PREFIX.encode()
 
 
@@ -124,4 +166,14 @@ def find_route(path: bytes) -> Route:
     route = _BY_PATH.get(path)
     if route is not None:
         return route
-    return UPSTREAM if path.startswith(_UPSTREAM_PREFIX) else CONTROL
+    if path.startswith(_UPSTREAM_PREFIX):
+        return UPSTREAM
+    return _find_control_route(unquote_to_bytes(path))
+
+
+def _find_control_route(path: bytes) -> Route:
+    """As the control plane will see the path: no encoding may hide what it needs a key for."""
+    route = _CONTROL.get(path.rstrip(b"/") or b"/")
+    if route is not None:
+        return route
+    return next((route for start, route in _CONTROL_STARTS if path.startswith(start)), UNKNOWN)

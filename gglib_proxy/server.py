@@ -21,13 +21,19 @@ from typing import Any
 from gglib_core import __version__
 from gglib_core.errors import ShuttingDown
 from gglib_core.ports import ModelCatalog, ModelLogs, ModelRuntime
+from gglib_core.readiness import ReadinessCheck
+from gglib_proxy.books import Books
 from gglib_proxy.control.context import ControlContext, ServerInfo
 from gglib_proxy.data_plane import DataPlane
+from gglib_proxy.door.door import OPEN, Door
 from gglib_proxy.frontend import TlsContext, open_frontend
 from gglib_proxy.health import HealthReport
 from gglib_proxy.limits import Limits
+from gglib_proxy.loop_lag import LoopLag
 from gglib_proxy.members import Members
+from gglib_proxy.meters import Meters, load_of
 from gglib_proxy.private_socket import open_private_socket
+from gglib_proxy.readiness import Accepting
 from gglib_proxy.upstream import UpstreamPool
 
 logger = logging.getLogger(__name__)
@@ -52,6 +58,10 @@ async def serve(
     default_model: str | None = None,
     info: ServerInfo | None = None,
     tls: TlsContext | None = None,
+    door: Door | None = None,
+    books: Books | None = None,
+    meters: Meters | None = None,
+    readiness: Sequence[ReadinessCheck] = (),
     on_listening: Callable[[str], None] | None = None,
 ) -> None:
     """Serve clients of `listener` until `stop` is set, then let running answers end and return.
@@ -59,6 +69,8 @@ async def serve(
     `listener` is bound, by the caller, and closed here. `hurry` ends the waiting for answers at
     once. `logs` lets the control plane show what engines print. With `tls` clients have to speak
     TLS; it is asked for the context of each connection, so that the next may get another one.
+    Without a `door` everybody may enter; without `books` nothing is limited or kept. `meters` are
+    what is shown beside what is measured here, and `readiness` what else has to be well.
     `on_listening` is called once with the path of the private socket, when the public listener
     takes requests.
 
@@ -74,7 +86,10 @@ async def serve(
         default_ctx=default_ctx,
         default_model=default_model,
         health=health,
+        door=door or Door(OPEN),
+        books=books or Books(),
     )
+    lag = LoopLag(plane.loop)
     control_stop = asyncio.Event()
     context = ControlContext(
         catalog=catalog,
@@ -83,10 +98,16 @@ async def serve(
         default_ctx=default_ctx,
         info=info,
         stop=control_stop,
+        meters=_completed(meters or Meters(), plane, lag),
+        readiness=(Accepting(lambda: plane.is_draining), *readiness),
     )
     forget_listener = runtime.on_stopping(plane.forget_target)
     try:
-        with contextlib.closing(listener), open_private_socket() as (private_listener, socket_path):
+        with (
+            contextlib.closing(listener),
+            lag.measured(),
+            open_private_socket() as (private_listener, socket_path),
+        ):
             async with (
                 _control_plane(plane, private_listener, socket_path, context),
                 _listening(
@@ -98,6 +119,13 @@ async def serve(
                 await stop.wait()
     finally:
         forget_listener()
+
+
+def _completed(meters: Meters, plane: DataPlane, lag: LoopLag) -> Meters:
+    meters.tally = plane.books.tally
+    meters.loop_lag = lag.seconds
+    meters.load = lambda: load_of(plane)
+    return meters
 
 
 class SilentModelLogs:
@@ -127,6 +155,8 @@ def _data_plane(
     default_ctx: int,
     default_model: str | None,
     health: HealthReport,
+    door: Door,
+    books: Books,
 ) -> DataPlane:
     loop = asyncio.get_running_loop()
     return DataPlane(
@@ -138,6 +168,8 @@ def _data_plane(
         default_model=default_model,
         local_answer=lambda _route: health.render(),
         pool=UpstreamPool(loop, limits.connect_timeout_seconds),
+        door=door,
+        books=books,
     )
 
 

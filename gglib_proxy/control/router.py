@@ -9,7 +9,6 @@ and an unload may leave the model out, and then unloads all.
 from __future__ import annotations
 
 from functools import partial
-from urllib.parse import urlsplit
 
 import msgspec
 from quart import Blueprint, Response, request
@@ -61,14 +60,12 @@ def router_routes(context: ControlContext, listings: Listings) -> Blueprint:
         await unless_stopped(context.stop, context.runtime.stop_current(model_id))
         return json_answer({"success": True})
 
-    routes.before_request(_refuse_other_origins)
     return routes
 
 
 async def _load(context: ControlContext, model: Model) -> None:
     needed = required_context(model, None, context.default_ctx)
-    lease = await context.runtime.admit(model, context=needed)
-    lease.release()
+    await context.runtime.load(model, context=needed)
 
 
 def _is_stoppable(context: ControlContext, model: Model) -> bool:
@@ -88,14 +85,6 @@ async def _read_name() -> str | None:
         return msgspec.json.decode(body or b"{}", type=Named).model
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise InvalidRequest(f'The body has to be JSON like {{"model": "NAME"}}: {error}') from None
-
-
-async def _refuse_other_origins() -> None:
-    """A page of another site must not load or unload models through its visitor's browser."""
-    origin, host = request.headers.get("origin"), request.headers.get("host")
-    if request.method == "POST" and origin and urlsplit(origin).netloc != host:
-        message = f"Pages of {origin} may not load or unload models."
-        raise Refusal(403, "foreign_origin", message, close=False)
 
 
 def _entries(listing: Listing, *, default_ctx: int) -> bytes:

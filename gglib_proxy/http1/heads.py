@@ -29,6 +29,7 @@ NOT_SENT_UPSTREAM = HOP_BY_HOP | {
     b"content-length",
     b"expect",
     b"forwarded",
+    b"x-request-id",  # ours is sent, which may be the client's
     b"x-conversation-id",  # llama-server would go on for minutes after a disconnect
 }
 CREDENTIALS = frozenset({b"authorization", b"x-api-key", b"api-key", b"x-admin-key", b"cookie"})
@@ -36,7 +37,7 @@ NOT_SENT_TO_ENGINES = NOT_SENT_UPSTREAM | CREDENTIALS
 NOT_SENT_FOR_STREAMS = NOT_SENT_TO_ENGINES | {
     b"accept-encoding",  # events of our own may have to stand among the engine's
 }
-NOT_SENT_DOWNSTREAM = HOP_BY_HOP | {b"server", b"content-length"}
+NOT_SENT_DOWNSTREAM = HOP_BY_HOP | {b"server", b"content-length", b"x-request-id"}
 OUR_PREFIX = b"x-gglib-"
 STREAM_HEADERS = (
     b"Content-Type: text/event-stream\r\nCache-Control: no-cache\r\nX-Accel-Buffering: no\r\n"
@@ -73,9 +74,17 @@ def connection_tokens(headers: Headers) -> frozenset[bytes]:
 
 
 def request_head(
-    request: Request, target: bytes, fixed: bytes, *, dropped: frozenset[bytes]
+    request: Request,
+    target: bytes,
+    fixed: bytes,
+    *,
+    dropped: frozenset[bytes],
+    added: bytes = b"",
 ) -> bytes:
-    """The head to send upstream: `target`, the `fixed` header lines, and the client's headers."""
+    """The head to send upstream: `target`, the `fixed` lines, the client's, and the `added` ones.
+
+    `added` are those that each request has anew; what is `fixed` is kept with the client's head.
+    """
     key = (target, fixed, dropped)
     start = request.built.get(key)
     if start is None:
@@ -83,8 +92,8 @@ def request_head(
         if len(request.built) < _MOST_BUILT:
             request.built[key] = start
     if request.body or request.method in ("POST", "PUT", "PATCH"):
-        return b"%bcontent-length: %d\r\n\r\n" % (start, len(request.body))
-    return start + b"\r\n"
+        return b"%b%bcontent-length: %d\r\n\r\n" % (start, added, len(request.body))
+    return b"%b%b\r\n" % (start, added)
 
 
 def _request_head_start(
@@ -149,6 +158,12 @@ def own_head(
     size = b"" if length is None else b"content-length: %d\r\n" % length
     end = _end(framing, keep_alive=keep_alive, is_http10=is_http10, is_stream=False)
     return b"%bcontent-type: %b\r\n%b%b%b" % (status_line(status), content_type, size, added, end)
+
+
+def empty_head(status: int, *, keep_alive: bool, is_http10: bool, added: bytes = b"") -> bytes:
+    """The head of an answer that has no body by its status."""
+    end = _end(Framing.NONE, keep_alive=keep_alive, is_http10=is_http10, is_stream=False)
+    return status_line(status) + added + end
 
 
 def stream_head(*, keep_alive: bool, is_http10: bool, added: bytes = b"") -> bytes:

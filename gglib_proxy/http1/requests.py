@@ -6,7 +6,7 @@ A request is handed on whole, head and body. What a request means is decided els
 from __future__ import annotations
 
 import re
-from typing import Protocol
+from typing import Any, Protocol
 
 import httptools
 
@@ -55,7 +55,7 @@ class Request:
         self.expects_continue = False
         self.content_length: int | None = None
         self.body: bytes | bytearray = b""
-        self.built: dict[object, bytes] = {}
+        self.built: dict[object, Any] = {}
         """What was made of the head; those that repeat it share this."""
 
     def __repr__(self) -> str:

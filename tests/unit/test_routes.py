@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 
 from gglib_core.models import Capability
-from gglib_proxy.routes import CONTROL, ROUTES, UPSTREAM, Dialect, NamedBy, Plane, find_route
+from gglib_core.keys import Endpoint
+from gglib_proxy.routes import (
+    ROUTES,
+    UNKNOWN,
+    UPSTREAM,
+    Dialect,
+    NamedBy,
+    Plane,
+    find_route,
+)
 
 
 def test_no_path_stands_twice() -> None:
@@ -21,8 +30,6 @@ def test_a_path_finds_its_row(route) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        b"/",
-        b"/v1/models",
         b"/v1/chat/completions/",
         b"//v1/chat/completions",
         b"/V1/chat/completions",
@@ -33,7 +40,29 @@ def test_a_path_finds_its_row(route) -> None:
     ],
 )
 def test_what_is_not_listed_is_the_control_planes(path: bytes) -> None:
-    assert find_route(path) is CONTROL
+    assert find_route(path) is UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("path", "endpoint"),
+    [
+        (b"/", None),
+        (b"/docs/swagger.css", None),
+        (b"/v1/models/some/name", Endpoint.MODELS),
+        (b"/admin/config", Endpoint.ADMIN),
+        (b"/%61dmin/config", Endpoint.ADMIN),
+        (b"/admin%2Fconfig", Endpoint.ADMIN),
+        (b"/models/unload", Endpoint.ADMIN),
+        (b"/models/unload/", Endpoint.ADMIN),
+        (b"/models%2funload", Endpoint.ADMIN),
+        (b"/api/v1/status", Endpoint.ADMIN),
+        (b"/admin/logs", Endpoint.LOGS),
+        (b"/no/such/thing", Endpoint.MODELS),
+    ],
+)
+def test_a_path_of_the_control_plane_needs_its_scope(path: bytes, endpoint: Endpoint | None) -> None:
+    route = find_route(path)
+    assert (route.plane, route.endpoint) == (Plane.CONTROL, endpoint)
 
 
 @pytest.mark.parametrize(

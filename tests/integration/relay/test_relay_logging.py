@@ -9,6 +9,7 @@ import pytest
 
 from gglib_core.errors import DatabaseError, GglibError, QueueFull
 from gglib_core.models import Model
+from gglib_core.swaps import Requester
 from tests.planes import BODY, STREAM_BODY, Relay, relaying
 
 PATH = "/v1/chat/completions"
@@ -21,7 +22,14 @@ class Failing:
     def __init__(self, error: Exception) -> None:
         self.error = error
 
-    async def admit(self, model: Model, *, context: int, may_load: bool = True) -> Any:
+    async def admit(
+        self,
+        model: Model,
+        *,
+        context: int,
+        may_load: bool = True,
+        requester: Requester | None = None,
+    ) -> Any:
         raise self.error
 
     def lease_now(self, model: Model, *, context: int) -> None:

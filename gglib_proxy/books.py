@@ -1,0 +1,238 @@
+"""The books that are kept of admitted requests: limits, records, counts and traces.
+
+A request's account is opened when it has passed the gate and closed when it has ended, however it
+ended; closing leaves exactly one record. Not here: the exchange, which tells what happened.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from gglib_core.errors import AccessError, LimitError, QuotaExceeded, RateLimited
+from gglib_core.generations import Generation, GenerationLog, InMemoryGenerationLog
+from gglib_core.keys import Endpoint
+from gglib_core.models import Model
+from gglib_core.ports import Lease
+from gglib_core.rate_limiting import (
+    Demand,
+    NoRateLimiter,
+    RateLimiter,
+    Reservation,
+    Standing,
+)
+from gglib_core.tracing import RequestTracer
+from gglib_proxy.door.door import Entry
+from gglib_proxy.identifiers import number_source
+from gglib_proxy.routes import Route
+from gglib_proxy.tally import Tally
+from gglib_proxy.usage import Usage, UsageReader
+
+LLAMA_SERVER = "llama-server"
+BYTES_PER_TOKEN = 4
+"""Of a prompt whose tokens nobody has counted yet."""
+_LEAST_STREAM_SECONDS = 0.001
+_NOTHING_USED = Usage(is_estimated=True)
+
+
+@dataclass(slots=True, kw_only=True)
+class Books:
+    """What is kept, and where; belongs to one event loop."""
+
+    log: GenerationLog = field(default_factory=InMemoryGenerationLog)
+    limiter: RateLimiter = field(default_factory=NoRateLimiter)
+    tally: Tally = field(default_factory=Tally)
+    tracer: RequestTracer | None = None
+    next_ending: Callable[[], str] = field(default_factory=number_source)
+    """Gives the ending that the ids of a request and of its record share."""
+    clock: Callable[[], float] = time.time
+    """Unix seconds."""
+
+    def open_account(
+        self, entry: Entry, route: Route, model: Model, *, ending: str, body_bytes: int, answer: int
+    ) -> Account:
+        """Begin the account of a request for `model`; raises LimitError where none is left.
+
+        `answer` are the most tokens that the answer may have.
+        """
+        demand = _demand(route, model, body_bytes, answer)
+        reservation = self.limiter.reserve(entry.caller, demand)
+        return Account(self, entry, route, model, reservation, ending)
+
+    def refused(self, error: BaseException) -> None:
+        """Count what was refused at the door."""
+        if isinstance(error, LimitError):
+            is_known = isinstance(error, RateLimited | QuotaExceeded)
+            self.tally.rate_limited(error.limit if is_known else "other")
+        elif isinstance(error, AccessError):
+            self.tally.auth_failed(_CODES.get(type(error).__name__, "other"))
+
+
+_CODES: Mapping[str, str] = {
+    "InvalidApiKey": "invalid_api_key",
+    "KeyDisabled": "key_disabled",
+    "KeyExpired": "key_expired",
+    "OutOfScope": "out_of_scope",
+}
+
+
+def _demand(route: Route, model: Model, body_bytes: int, answer: int) -> Demand:
+    prompt = body_bytes // BYTES_PER_TOKEN
+    price = model.input_cost_per_1k * prompt + model.output_cost_per_1k * answer
+    return Demand(
+        model=model.name,
+        endpoint=route.endpoint or Endpoint.INFERENCE,
+        tokens=prompt + answer,
+        cost=price / 1000,
+    )
+
+
+class Account:
+    """The account of one request. Stamps are times of the event loop's clock."""
+
+    __slots__ = (
+        "_books",
+        "_created",
+        "_ending",
+        "_entry",
+        "_first_byte",
+        "_model",
+        "_reservation",
+        "_route",
+        "_usage",
+        "is_stream",
+    )
+
+    def __init__(
+        self,
+        books: Books,
+        entry: Entry,
+        route: Route,
+        model: Model,
+        reservation: Reservation | None,
+        ending: str,
+    ) -> None:
+        self._books = books
+        self._entry = entry
+        self._route = route
+        self._model = model
+        self._reservation = reservation
+        self._ending = ending
+        self._created = books.clock()
+        self.is_stream = False
+        self._usage: UsageReader | None = None
+        self._first_byte: float | None = None
+
+    def header_lines(self) -> bytes:
+        """What the answer's head says of the account."""
+        lines = b"x-gglib-generation-id: gen-%b\r\n" % self._ending.encode()
+        standing = None if self._reservation is None else self._reservation.standing
+        return lines if standing is None else lines + standing_lines(standing)
+
+    def answer_began(self, *, is_stream: bool) -> None:
+        """The answer is no error, and its body says what it took."""
+        self._usage = UsageReader(is_stream=is_stream)
+
+    def answer_received(self, pieces: list[bytes], now: float) -> None:
+        """Pieces of the answer's body have come."""
+        if self._first_byte is None:
+            self._first_byte = now
+        if self._usage is not None:
+            self._usage.feed(pieces)
+
+    def close(
+        self,
+        lease: Lease | None,
+        *,
+        status: int,
+        error: str | None,
+        started: float,
+        leased: float,
+        now: float,
+        is_whole: bool,
+    ) -> Generation:
+        """The request has ended: settle its limits and leave its record, which is returned."""
+        books, model, key = self._books, self._model, self._entry.caller.key
+        usage = _NOTHING_USED if self._usage is None else self._usage.usage(is_whole=is_whole)
+        first = self._first_byte
+        prompt_cost = model.input_cost_per_1k * usage.prompt_tokens / 1000
+        completion_cost = model.output_cost_per_1k * usage.completion_tokens / 1000
+        if self._reservation is not None:
+            tokens = usage.prompt_tokens + usage.completion_tokens
+            self._reservation.settle(tokens=tokens, cost=prompt_cost + completion_cost)
+        generation = Generation(
+            "gen-" + self._ending,
+            int(self._created * 1000),
+            self._entry.request_id or "req-" + self._ending,
+            usage.upstream_id,
+            None if key is None else key.id,
+            None if key is None else key.mask,
+            model.name,
+            model.id,
+            LLAMA_SERVER if model.engine is None else model.engine,
+            None if lease is None else lease.target.launch_id,
+            None if lease is None else _health(lease),
+            self._route.path,
+            self.is_stream,
+            status,
+            error,
+            usage.finish_reason,
+            ((now if lease is None else leased) - started) * 1000,
+            0.0 if lease is None else lease.load_seconds * 1000,
+            None if first is None else (first - started) * 1000,
+            (now - started) * 1000,
+            usage.prompt_tokens,
+            usage.cached_tokens,
+            usage.completion_tokens,
+            usage.is_estimated,
+            usage.tokens_per_second or _speed(usage, first, now),
+            prompt_cost,
+            completion_cost,
+            model.currency,
+            None if lease is None else lease.swap_id,
+        )
+        books.log.record(generation)
+        books.tally.generation_ended(generation)
+        return generation
+
+
+def _health(lease: Lease) -> str:
+    if not lease.is_live:
+        return "dead"
+    return "failing" if lease.activity.errors_in_a_row else "healthy"
+
+
+def _speed(usage: Usage, first: float | None, now: float) -> float | None:
+    """Tokens per second between the answer's first byte and its last, where that says anything."""
+    if first is None or usage.completion_tokens < 2 or now - first < _LEAST_STREAM_SECONDS:
+        return None
+    return usage.completion_tokens / (now - first)
+
+
+def standing_lines(standing: Standing) -> bytes:
+    """The headers that OpenAI's clients read, for the limits that there are."""
+    text = ""
+    if standing.limit_requests is not None:
+        text += (
+            f"x-ratelimit-limit-requests: {standing.limit_requests}\r\n"
+            f"x-ratelimit-remaining-requests: {standing.remaining_requests}\r\n"
+            f"x-ratelimit-reset-requests: {_duration(standing.reset_requests_seconds)}\r\n"
+        )
+    if standing.limit_tokens is not None:
+        text += (
+            f"x-ratelimit-limit-tokens: {standing.limit_tokens}\r\n"
+            f"x-ratelimit-remaining-tokens: {standing.remaining_tokens}\r\n"
+            f"x-ratelimit-reset-tokens: {_duration(standing.reset_tokens_seconds)}\r\n"
+        )
+    return text.encode()
+
+
+def _duration(seconds: float | None) -> str:
+    """As OpenAI writes it: `20ms`, `1.5s`, `6m0s`."""
+    seconds = seconds or 0.0
+    if seconds < 1:
+        return f"{seconds * 1000:.0f}ms"
+    if seconds < 60:
+        return f"{seconds:.3f}".rstrip("0").rstrip(".") + "s"
+    return f"{int(seconds // 60)}m{seconds % 60:.0f}s"

@@ -1,0 +1,181 @@
+"""Who asks, whether they may, and what every answer to them says.
+
+All of it follows from a request's head, so it is decided once for a head that comes again and
+again on a connection. Not here: the model that is asked for, and what is left of the limits.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gglib_core.errors import GglibError, InvalidApiKey, KeyDisabled, KeyExpired, OutOfScope
+from gglib_core.keys import ApiKey, Endpoint, KeyRing
+from gglib_core.rate_limiting import Caller
+from gglib_proxy.door.addresses import TrustedProxies
+from gglib_proxy.door.hosts import HostRule
+from gglib_proxy.door.origins import OriginRule
+from gglib_proxy.errors import Refusal
+from gglib_proxy.http1.requests import Request
+from gglib_proxy.routes import Route
+
+_ENTRY = "entry"
+_EVERYTHING = frozenset(Endpoint)
+_ADMIN_HEADER = b"x-admin-key"
+_SECRET_HEADERS = (b"x-api-key", b"api-key", _ADMIN_HEADER)
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_is_request_id = re.compile(rb"[A-Za-z0-9._:+/=@-]{1,128}").fullmatch
+
+MayEnter = GglibError | Refusal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoorRules:
+    """What the door goes by; replaced whole."""
+
+    keys: KeyRing
+    hosts: HostRule
+    origins: OriginRule
+    proxies: TrustedProxies
+
+
+OPEN = DoorRules(
+    keys=KeyRing(is_open=True),
+    hosts=HostRule(is_loopback=False),
+    origins=OriginRule(),
+    proxies=TrustedProxies(),
+)
+"""Nobody needs a key, and any name is right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is known of a request from its head."""
+
+    rules: DoorRules
+    caller: Caller
+    expires: float
+    """When the caller's key stops counting, in unix seconds."""
+    refusal: MayEnter | None
+    """Why the request is turned away."""
+    origin_lines: bytes
+    """Header lines for the answer, so that a page may read it."""
+    request_id: str | None
+    """The client's own."""
+
+    def control_lines(self) -> bytes:
+        """The header lines that tell the control plane who asks, and what the caller may."""
+        key = self.caller.key
+        may = _EVERYTHING if self.rules.keys.is_open else frozenset[Endpoint]()
+        lines = f"x-gglib-address: {self.caller.address}\r\n"
+        if key is not None:
+            may |= key.endpoints
+            lines += f"x-gglib-key-id: {key.id}\r\nx-gglib-key: {key.mask}\r\n"
+        return f"{lines}x-gglib-endpoints: {','.join(sorted(may))}\r\n".encode()
+
+    def check_model(self, name: str) -> None:
+        """Raise OutOfScope unless the caller may use the model of that name."""
+        key = self.caller.key
+        if key is not None and not self.rules.keys.is_open and not key.may_use_model(name):
+            raise OutOfScope(key.mask, f"the model {name!r}")
+
+
+class Door:
+    """Decides about requests by the rules that it has now."""
+
+    def __init__(self, rules: DoorRules, *, clock: Callable[[], float] = time.time) -> None:
+        self.rules = rules
+        self._clock = clock
+
+    def enter(self, request: Request, route: Route, peer: str) -> Entry:
+        """What follows from the request's head; `peer` is the address of its connection."""
+        entry = request.built.get(_ENTRY)
+        if entry is None or entry.rules is not self.rules or entry.expires < self._clock():
+            entry = request.built[_ENTRY] = self._entry(request, route, peer)
+        return entry
+
+    def _entry(self, request: Request, route: Route, peer: str) -> Entry:
+        rules = self.rules
+        host = request.header(b"host")
+        verdict = rules.origins.judge(request.header(b"origin"), host)
+        key, refusal = None, _check_host(rules, host)
+        if refusal is None:
+            key, refusal = self._identify(request, route)
+        is_foreign = not verdict.is_allowed and request.method not in _SAFE_METHODS
+        if refusal is None and is_foreign and rules.keys.is_open and route.endpoint is not None:
+            refusal = foreign_origin(request)
+        forwarded = [value for name, value in request.headers if name == b"x-forwarded-for"]
+        given = request.header(b"x-request-id")
+        return Entry(
+            rules,
+            Caller(key, rules.proxies.client_of(peer, forwarded)),
+            float("inf") if key is None or key.expires is None else key.expires,
+            refusal,
+            verdict.lines,
+            given.decode("ascii") if given and _is_request_id(given) else None,
+        )
+
+    def _identify(self, request: Request, route: Route) -> tuple[ApiKey | None, MayEnter | None]:
+        keys = self.rules.keys
+        secret = presented_secret(request, route)
+        key = keys.find(secret) if secret else None
+        if keys.is_open or route.endpoint is None:
+            return key, None
+        if key is None:
+            return None, InvalidApiKey(is_missing=not secret)
+        if not key.is_enabled:
+            return key, KeyDisabled(key.mask)
+        if key.expires is not None and key.expires <= self._clock():
+            return key, KeyExpired(key.mask)
+        if route.endpoint not in key.endpoints and not _is_admins(route.endpoint, key):
+            return key, OutOfScope(key.mask, f"{route.endpoint} endpoints")
+        return key, None
+
+
+def _is_admins(endpoint: Endpoint, key: ApiKey) -> bool:
+    """Whoever administers gglib may see whatever there is to see."""
+    return endpoint is not Endpoint.INFERENCE and Endpoint.ADMIN in key.endpoints
+
+
+def presented_secret(request: Request, route: Route) -> str | None:
+    """The secret that a request shows, in whichever header its API has it."""
+    if route.endpoint is Endpoint.ADMIN and request.header(_ADMIN_HEADER):
+        return _text(request.header(_ADMIN_HEADER))
+    authorization = request.header(b"authorization")
+    if authorization is not None:
+        scheme, _, value = authorization.partition(b" ")
+        if scheme.lower() == b"bearer" and value.strip():
+            return _text(value)
+    return next((_text(value) for name in _SECRET_HEADERS if (value := request.header(name))), None)
+
+
+def _text(value: bytes | None) -> str | None:
+    return value.strip().decode("latin-1") or None if value else None
+
+
+def _check_host(rules: DoorRules, host: bytes | None) -> Refusal | None:
+    if rules.hosts.allows(host):
+        return None
+    name = (host or b"").decode("latin-1")
+    return Refusal(
+        403,
+        "host_not_allowed",
+        f"gglib is not to be called {name!r} here. If that is its name, add it to allowed_hosts.",
+        close=False,
+    )
+
+
+def foreign_origin(request: Request) -> Refusal:
+    """What a page of another site is told.
+
+    It must not use what its visitor's machine would give to anybody.
+    """
+    origin = (request.header(b"origin") or b"").decode("latin-1")
+    return Refusal(
+        403,
+        "foreign_origin",
+        f"Pages of {origin} may not use gglib. If they should, add it to allowed_origins.",
+        close=False,
+    )

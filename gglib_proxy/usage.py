@@ -1,0 +1,226 @@
+"""What an answer says of the tokens it took, read while it passes and never changed.
+
+A small JSON answer is read whole. Of a large one and of a stream only the beginning and the end are
+looked at, which is where engines say it: llama-server has `timings` and `usage` behind a
+completion, and `usage` before embeddings; Anthropic's streams tell the prompt in their first event.
+
+Not here: what is recorded of it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
+
+import msgspec
+
+_WHOLE_BYTES = 8192
+"""Of JSON that is read whole."""
+_LOOKED_AT_BYTES = 4096
+"""At either end of what is larger."""
+_KEPT_PIECES = 4
+"""At the end of a stream: its last events may come apart."""
+_MOST_TOKENS = 1 << 53
+
+# Inside a string a quote bears a backslash, so these names are names of the document's own.
+_timings = re.compile(rb'"timings"\s*:\s*(\{[^{}]*\})').findall
+_usages = re.compile(rb'"usage"\s*:\s*(\{(?:[^{}]|\{[^{}]*\})*\})').findall
+_ids = re.compile(rb'"id"\s*:\s*"([^"\\]{1,200})"').findall
+_reasons = re.compile(
+    rb'"(?:finish_reason|stop_reason|stop_type)"\s*:\s*"([a-z_]{1,40})"|"type"\s*:\s*"response\.(completed|incomplete|failed)"'
+).findall
+
+
+class Usage(NamedTuple):
+    """What an answer took; counts that nobody told are estimated from the pieces that came."""
+
+    upstream_id: str | None = None
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    is_estimated: bool = False
+    tokens_per_second: float | None = None
+    finish_reason: str | None = None
+
+
+class _Details(msgspec.Struct, gc=False):
+    cached_tokens: int | None = None
+
+
+class _Counts(msgspec.Struct, gc=False):
+    """`usage`, of OpenAI's and of Anthropic's API."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+    prompt_tokens_details: _Details | None = None
+    input_tokens_details: _Details | None = None
+
+    @property
+    def cached(self) -> int:
+        details = self.prompt_tokens_details or self.input_tokens_details
+        if details is not None and details.cached_tokens:
+            return details.cached_tokens
+        return self.cache_read_input_tokens or 0
+
+    @property
+    def prompt(self) -> int | None:
+        """All of it: Anthropic's `input_tokens` leave out what came from or went to a cache."""
+        if self.prompt_tokens is not None:
+            return self.prompt_tokens
+        if self.input_tokens is None:
+            return None
+        read, written = self.cache_read_input_tokens, self.cache_creation_input_tokens
+        return self.input_tokens + (read or 0) + (written or 0)
+
+    @property
+    def completion(self) -> int | None:
+        return self.completion_tokens if self.output_tokens is None else self.output_tokens
+
+
+class _Timings(msgspec.Struct, gc=False):
+    """llama-server's."""
+
+    prompt_n: int | None = None
+    cache_n: int | None = None
+    predicted_n: int | None = None
+    predicted_per_second: float | None = None
+
+
+class _Choice(msgspec.Struct, gc=False):
+    finish_reason: str | None = None
+
+
+class _Answer(msgspec.Struct, gc=False):
+    id: str | None = None
+    usage: _Counts | None = None
+    timings: _Timings | None = None
+    choices: list[_Choice] | None = None
+    stop_reason: str | None = None
+    stop_type: str | None = None
+
+
+_decode_answer = msgspec.json.Decoder(_Answer).decode
+_decode_counts = msgspec.json.Decoder(_Counts).decode
+_decode_timings = msgspec.json.Decoder(_Timings).decode
+_NOTHING = _Answer()
+_T = TypeVar("_T")
+
+
+class UsageReader:
+    """Takes the pieces of one answer's body as they pass."""
+
+    __slots__ = ("_bytes", "_head", "_is_stream", "_pieces", "_tail")
+
+    def __init__(self, *, is_stream: bool) -> None:
+        self._is_stream = is_stream
+        self._head: list[bytes] = []
+        self._tail: deque[bytes] = deque(maxlen=_KEPT_PIECES)
+        self._pieces = 0
+        self._bytes = 0
+
+    def feed(self, pieces: list[bytes]) -> None:
+        """Take the next pieces; they are kept only as far as they are looked at."""
+        self._pieces += len(pieces)
+        if self._bytes < _WHOLE_BYTES:
+            self._head += pieces
+            self._bytes += sum(map(len, pieces))
+        else:
+            self._tail.extend(pieces)
+
+    def usage(self, *, is_whole: bool) -> Usage:
+        """What was said; `is_whole` tells whether the answer came to its end."""
+        if not self._pieces:
+            return Usage(is_estimated=not is_whole)
+        head = b"".join(self._head)
+        if is_whole and not self._is_stream and not self._tail and len(head) <= _WHOLE_BYTES:
+            return _told(_read(head, _decode_answer) or _NOTHING, None)
+        tail = b"".join((head[-_LOOKED_AT_BYTES:], *self._tail))[-_LOOKED_AT_BYTES:]
+        head = head[:_LOOKED_AT_BYTES]
+        return _told(_scan(head, tail, is_stream=self._is_stream), self._estimate(is_whole))
+
+    def _estimate(self, is_whole: bool) -> int:
+        """Engines send an event for each token, mostly; the last two say how it ended."""
+        if not self._is_stream:
+            return 0
+        return max(0, self._pieces - 2) if is_whole else self._pieces
+
+
+def _told(answer: _Answer, estimate: int | None) -> Usage:
+    counts, timings = answer.usage, answer.timings
+    prompt = completion = speed = None
+    cached = 0
+    if counts is not None:
+        prompt, cached, completion = counts.prompt, counts.cached, counts.completion
+    if timings is not None:
+        speed = timings.predicted_per_second
+        if prompt is None and timings.prompt_n is not None:
+            prompt = timings.prompt_n + max(0, timings.cache_n or 0)
+        cached = cached or timings.cache_n or 0
+        completion = timings.predicted_n if completion is None else completion
+    is_told = completion is not None or (prompt is not None and estimate is None)
+    if completion is None:
+        completion = estimate or 0
+    return Usage(
+        answer.id,
+        _bounded(prompt or 0),
+        _bounded(cached),
+        _bounded(completion),
+        not is_told,
+        speed if speed and 0 < speed < _MOST_TOKENS else None,
+        _reason(answer),
+    )
+
+
+def _reason(answer: _Answer) -> str | None:
+    if answer.choices:
+        return answer.choices[-1].finish_reason
+    return answer.stop_reason or answer.stop_type
+
+
+def _bounded(count: int) -> int:
+    return count if 0 <= count <= _MOST_TOKENS else 0
+
+
+def _scan(head: bytes, tail: bytes, *, is_stream: bool) -> _Answer:
+    """The same from the two ends of an answer, which may overlap."""
+    counts = _last(_usages(tail), _decode_counts)
+    first = _last(_usages(head)[:1], _decode_counts)
+    if counts is None:
+        counts = first
+    elif first is not None and counts.prompt is None:
+        counts = _Counts(
+            prompt_tokens=first.prompt,
+            completion_tokens=counts.completion,
+            prompt_tokens_details=_Details(first.cached),
+        )
+    reasons = [reason for pair in _reasons(tail) for reason in pair if reason]
+    return _Answer(
+        id=_id(head, tail, is_stream=is_stream),
+        usage=counts,
+        timings=_last(_timings(tail), _decode_timings),
+        stop_reason=reasons[-1].decode() if reasons else None,
+    )
+
+
+def _id(head: bytes, tail: bytes, *, is_stream: bool) -> str | None:
+    """A stream says it in its first event; a document before or behind what else bears ids."""
+    is_first = is_stream or head.startswith(b'{"id"')
+    found = _ids(head)[:1] if is_first else _ids(tail)[-1:]
+    return found[0].decode("utf-8", "replace") if found else None
+
+
+def _last(found: list[bytes], decode: Callable[[bytes], _T]) -> _T | None:
+    return _read(found[-1], decode) if found else None
+
+
+def _read(text: bytes, decode: Callable[[bytes], _T]) -> _T | None:
+    try:
+        return decode(text)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return None
