@@ -23,6 +23,7 @@ from gglib_core.errors import (
 from gglib_core.generations import CLIENT_LEFT
 from gglib_core.ports import Lease
 from gglib_core.swaps import Requester
+from gglib_core.tracing import TRACE_HEADERS, RequestTrace, RequestTracer
 from gglib_proxy.books import Account
 from gglib_proxy.door.door import Entry
 from gglib_proxy.errors import (
@@ -94,6 +95,7 @@ class Exchange:
         "_sent",
         "_started",
         "_status",
+        "_trace",
         "_upstream",
         "client",
         "is_stream",
@@ -118,6 +120,8 @@ class Exchange:
         self._account: Account | None = None  # from when the gate is passed
         self._status = 0  # of the answer, or why there is none
         self._error: str | None = None
+        tracer = plane.books.tracer
+        self._trace = None if tracer is None else _begin_trace(tracer, request, route)
         self._plane = plane
         self._group = group
         self.client = client
@@ -307,9 +311,14 @@ class Exchange:
             self.request,
             passage.target,
             origin.head_lines,
-            dropped=dropped,
-            added=b"x-request-id: %b\r\n" % self.request_id.encode(),
+            dropped=dropped if self._trace is None else dropped | TRACE_HEADERS,
+            added=self._request_lines(),
         )
+
+    def _request_lines(self) -> bytes:
+        """The header lines that each request has anew for its upstream."""
+        lines = b"x-request-id: %b\r\n" % self.request_id.encode()
+        return lines if self._trace is None else lines + self._trace.upstream_headers()
 
     def _answer_lines(self) -> bytes:
         """The header lines that every answer to the request has, whatever it is."""
@@ -390,8 +399,9 @@ class Exchange:
         books.tally.request_ended(
             self.request.method, self.route.path, self._status, now - self._started
         )
+        generation = None
         if self._account is not None:
-            self._account.close(
+            generation = self._account.close(
                 lease,
                 status=self._status,
                 error=self._error,
@@ -400,6 +410,8 @@ class Exchange:
                 now=now,
                 is_whole=self._is_answered,
             )
+        if self._trace is not None:
+            self._trace.end(self._status, error=self._error, generation=generation)
 
     def _drop_body(self) -> None:
         self._plane.buffered_bytes -= self._held_bytes
@@ -629,6 +641,15 @@ class Exchange:
     def ends_with_close(self) -> bool:
         """Whether the answer's end is told by closing the client's connection."""
         return self._framing is Framing.CLOSE and self._is_head_sent
+
+
+def _begin_trace(tracer: RequestTracer, request: Request, route: Route) -> RequestTrace:
+    return tracer.begin(
+        request.method,
+        route.path,
+        traceparent=request.header(b"traceparent"),
+        tracestate=request.header(b"tracestate"),
+    )
 
 
 def _is_over(now: float, since: float, limit: float) -> bool:
