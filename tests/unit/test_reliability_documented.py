@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import ast
 import re
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.named_tests import ROOT, is_there, names_in
+
 DOCUMENT = (ROOT / "docs" / "reliability.md").read_text()
-ROW = re.compile(r"^\| (?P<fault>.+?) \| (?P<promise>.+?) \| `(?P<file>[^`:]+)::(?P<test>\w+)` \|$")
+ROW = re.compile(r"^\| (?P<fault>.+?) \| (?P<promise>.+?) \| `(?P<test>[^`:]+::\w+)` \|$")
 HEADINGS = ("| fault | promise | test |", "|---|---|---|")
 FAULTS = ROOT / "tests" / "integration" / "faults"
 
@@ -20,19 +19,11 @@ def table_lines() -> list[str]:
     return [line for line in lines if line not in HEADINGS]
 
 
-def names_in(path: Path) -> set[str]:
-    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
-    found = (node.name for node in ast.parse(path.read_text()).body if isinstance(node, functions))
-    return {name for name in found if name.startswith("test_")}
-
-
 @pytest.mark.parametrize("line", table_lines())
 def test_every_promise_names_a_test_that_there_is(line: str) -> None:
     row = ROW.match(line)
     assert row is not None, "a row has a fault, a promise and one test"
-    path = ROOT / row["file"]
-    assert path.is_file()
-    assert row["test"] in names_in(path)
+    assert is_there(row["test"])
 
 
 def test_every_test_of_a_fault_stands_for_a_promise() -> None:
