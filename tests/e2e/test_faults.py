@@ -99,3 +99,35 @@ async def test_a_question_about_slots_prints_nothing_that_passes_for_life(tmp_pa
         printed = server.shell.output("logs", "tiny-b").splitlines()[before:]
         assert not printed, printed
         assert DONE in (await ask(server, stream=True)).body
+
+
+async def test_connections_that_llama_cpp_closes_cost_no_request(tmp_path: Path) -> None:
+    """It closes each after a hundred answers, and says so or not."""
+    with serving(shell_with_model(tmp_path)) as server:
+        await ask(server)
+        async with open_raw(port_of(server)) as client:
+            for number in range(250):
+                sent = {"model": "tiny-b", "content": f"hello {number}"}
+                answer = await client.ask("POST", "/tokenize", sent)
+                assert (answer.status, "tokens" in answer.json) == (200, True)
+        await under_way(server, 0)
+
+
+async def test_clients_that_leave_llama_cpp_leave_no_slot_busy(tmp_path: Path) -> None:
+    """Some before anything comes, some within a stream, more of them than there are slots."""
+    with serving(shell_with_model(tmp_path)) as server:
+        await ask(server)
+        engine = engine_of(server)
+        for _ in range(5):
+            async with contextlib.AsyncExitStack() as stack:
+                for number in range(12):
+                    client = await stack.enter_async_context(open_raw(port_of(server)))
+                    client.request("POST", CHAT, chat_body("tiny-b", **LASTING))
+                    if number < STREAMS:
+                        assert await client.chunk_after_head()
+        await under_way(server, 0)
+        slots = (await ask_once(port_of(server), "GET", "/slots?model=tiny-b")).json
+        while any(slot["is_processing"] for slot in slots):
+            slots = (await ask_once(port_of(server), "GET", "/slots?model=tiny-b")).json
+        await ask(server)
+        assert engine_of(server).pid == engine.pid
