@@ -172,6 +172,14 @@ class ClientConnection(asyncio.Protocol):
         self._plane.buffered_bytes += len(request.body) - self._charged_bytes
         self._charged_bytes = 0
         self._owes_continue = False
+        if (
+            self._exchange is None
+            and not self._pending
+            and not self.is_writing_paused
+            and not self._is_closing
+        ):
+            self._begin(request)
+            return
         self._pending.append(request)
         if len(self._pending) > self._plane.limits.max_pipelined_requests:
             self._overflow()

@@ -45,7 +45,15 @@ from gglib_proxy.http1.heads import (
     stream_head,
 )
 from gglib_proxy.http1.requests import Request
-from gglib_proxy.http1.responses import Framing, ResponseHead, ResponseReader
+from gglib_proxy.http1.responses import (
+    CHUNKED,
+    CLOSE,
+    LENGTH,
+    NONE,
+    Framing,
+    ResponseHead,
+    ResponseReader,
+)
 from gglib_proxy.members import Members
 from gglib_proxy.routes import Dialect, Plane, Route
 from gglib_proxy.upstream import Origin, UpstreamConnection
@@ -142,7 +150,7 @@ class Exchange:
         self._is_head_sent = False
         self._lost: UpstreamLost | None = None  # with a connection; the request is sent once more
         self._is_running = False
-        self._framing = Framing.NONE
+        self._framing = NONE
         self._border: EventBorder | None = None
         self._folded: FoldedAnswer | None = None
         self._held_bytes = len(request.body)
@@ -454,10 +462,10 @@ class Exchange:
         elif reader.chunks:
             if self._border is not None:
                 self._border.feed(reader.chunks)
-            out += chunk(reader.chunks) if self._framing is Framing.CHUNKED else reader.chunks
+            out += chunk(reader.chunks) if self._framing is CHUNKED else reader.chunks
         if reader.is_complete:
             self._is_answered = True
-            if self._framing is Framing.CHUNKED:
+            if self._framing is CHUNKED:
                 out.append(LAST_CHUNK)
             if self._upstream is not None and not self._upstream.is_closed:
                 self._upstream = None  # it rests in the pool, and a slow client must not pause it
@@ -529,16 +537,16 @@ class Exchange:
         return self.request.keep_alive
 
     def _client_framing(self, head: ResponseHead) -> Framing:
-        if self.request.method == "HEAD" or head.framing in (Framing.NONE, Framing.LENGTH):
-            return Framing.NONE if self.request.method == "HEAD" else head.framing
-        return Framing.CLOSE if self.request.is_http10 else Framing.CHUNKED
+        if self.request.method == "HEAD" or head.framing in (NONE, LENGTH):
+            return NONE if self.request.method == "HEAD" else head.framing
+        return CLOSE if self.request.is_http10 else CHUNKED
 
     def _fold(self, folded: FoldedAnswer, reader: ResponseReader, out: list[bytes]) -> None:
         """Turn an answer that is no stream into the one event that the client can read."""
         folded.feed(reader.chunks)
         if reader.is_complete:
             event = folded.event()
-            out += chunk([event]) if self._framing is Framing.CHUNKED else [event]
+            out += chunk([event]) if self._framing is CHUNKED else [event]
 
     # Before the upstream sends
 
@@ -555,7 +563,7 @@ class Exchange:
         out: list[bytes] = []
         if not self._is_head_sent:
             self._is_head_sent = True
-            self._framing = Framing.CLOSE if self.request.is_http10 else Framing.CHUNKED
+            self._framing = CLOSE if self.request.is_http10 else CHUNKED
             self._border = EventBorder()
             keep_alive = self._is_connection_kept()
             out.append(
@@ -566,7 +574,7 @@ class Exchange:
                 )
             )
         text = comment(self._progress())
-        out += chunk([text]) if self._framing is Framing.CHUNKED else [text]
+        out += chunk([text]) if self._framing is CHUNKED else [text]
         self.client.write(out)
 
     def _progress(self) -> str:
@@ -625,14 +633,14 @@ class Exchange:
             self._is_head_sent = True
             self.client.answer_error(error, self.route.dialect, self.request, self._answer_lines())
             return
-        if self._border is None or self._framing is Framing.LENGTH or not self._border.is_reached:
-            self.client.cut(is_abrupt=self._framing is Framing.CLOSE)
+        if self._border is None or self._framing is LENGTH or not self._border.is_reached:
+            self.client.cut(is_abrupt=self._framing is CLOSE)
             return
         render = (
             render_sse_anthropic if self.route.dialect is Dialect.ANTHROPIC else render_sse_openai
         )
         event = render(answer)
-        if self._framing is Framing.CHUNKED:
+        if self._framing is CHUNKED:
             self.client.write([*chunk([event]), LAST_CHUNK])
         else:
             self.client.write([event])
@@ -640,7 +648,7 @@ class Exchange:
     @property
     def ends_with_close(self) -> bool:
         """Whether the answer's end is told by closing the client's connection."""
-        return self._framing is Framing.CLOSE and self._is_head_sent
+        return self._framing is CLOSE and self._is_head_sent
 
 
 def _begin_trace(tracer: RequestTracer, request: Request, route: Route) -> RequestTrace:

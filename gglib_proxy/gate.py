@@ -6,7 +6,7 @@ Which model is meant, whether it can do what is asked, and with how much context
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gglib_core.catalog import nearest_names, required_context
 from gglib_core.errors import (
@@ -33,11 +33,12 @@ if TYPE_CHECKING:
 ANSWER_TOKENS = 1024
 """Of an answer whose request sets no limit."""
 _LOOKED_AT_BYTES = 100
+_IN_BODY: Final = NamedBy.BODY  # before Python 3.12 members are slow to look up
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Passage:
-    """A request that may go on to admission."""
+    """A request that may go on to admission. Not frozen, only since those are slow to make."""
 
     model: Model
     context: int
@@ -51,10 +52,9 @@ class Passage:
 
 def pass_gate(plane: DataPlane, request: Request, route: Route) -> Passage:
     """Find out what the request needs; raises RequestError."""
-    if route.named_by is NamedBy.PATH:
-        return _pass_by_path(plane, request)
-    if route.named_by is NamedBy.QUERY:
-        return _pass_by_query(plane, request)
+    if route.named_by is not _IN_BODY:
+        is_in_path = route.named_by is NamedBy.PATH
+        return (_pass_by_path if is_in_path else _pass_by_query)(plane, request)
     envelope = read_envelope(request.body, has_inputs=route.has_inputs)
     model = _named(plane, envelope.model) if envelope.model else _unnamed(plane)
     if route.capability is not None and route.capability not in model.capabilities:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from gglib_proxy.http1.requests import Headers, Request
-from gglib_proxy.http1.responses import Framing, ResponseHead
+from gglib_proxy.http1.responses import CHUNKED, CLOSE, LENGTH, NONE, Framing, ResponseHead
 
 HOP_BY_HOP = frozenset(
     {
@@ -122,7 +122,7 @@ def response_head(
     start, end = built
     if (
         head.length is not None
-        and (framing is Framing.LENGTH or framing is Framing.NONE)
+        and (framing is LENGTH or framing is NONE)
         and head.status != _NO_CONTENT
     ):
         return b"%bcontent-length: %d\r\n%b%b" % (start, head.length, added, end)
@@ -152,9 +152,9 @@ def own_head(
     added: bytes = b"",
 ) -> bytes:
     """The head of an answer of our own; without `length` the body is chunked."""
-    framing = Framing.CHUNKED if length is None else Framing.LENGTH
-    if framing is Framing.CHUNKED and is_http10:
-        framing = Framing.CLOSE
+    framing = CHUNKED if length is None else LENGTH
+    if framing is CHUNKED and is_http10:
+        framing = CLOSE
     size = b"" if length is None else b"content-length: %d\r\n" % length
     end = _end(framing, keep_alive=keep_alive, is_http10=is_http10, is_stream=False)
     return b"%bcontent-type: %b\r\n%b%b%b" % (status_line(status), content_type, size, added, end)
@@ -168,14 +168,14 @@ def empty_head(status: int, *, keep_alive: bool, is_http10: bool, added: bytes =
 
 def stream_head(*, keep_alive: bool, is_http10: bool, added: bytes = b"") -> bytes:
     """The head of an event stream that begins before the upstream has answered."""
-    framing = Framing.CLOSE if is_http10 else Framing.CHUNKED
+    framing = CLOSE if is_http10 else CHUNKED
     end = _end(framing, keep_alive=keep_alive, is_http10=is_http10, is_stream=True)
     return b"%b%b%b%b" % (status_line(200), STREAM_HEADERS, added, end)
 
 
 def _end(framing: Framing, *, keep_alive: bool, is_http10: bool, is_stream: bool) -> bytes:
-    coding = b"transfer-encoding: chunked\r\n" if framing is Framing.CHUNKED else b""
-    if not keep_alive or framing is Framing.CLOSE:
+    coding = b"transfer-encoding: chunked\r\n" if framing is CHUNKED else b""
+    if not keep_alive or framing is CLOSE:
         return coding + b"connection: close\r\n\r\n"
     if is_http10 or is_stream:
         return coding + b"connection: keep-alive\r\n\r\n"

@@ -106,7 +106,6 @@ class RequestReader:
 
     __slots__ = (
         "_body",
-        "_body_bytes",
         "_headers",
         "_in_head",
         "_is_body_plain",
@@ -128,6 +127,7 @@ class RequestReader:
         "_template",
         "_whole_head",
         "is_between_requests",
+        "partial_body_bytes",
     )
 
     def __init__(
@@ -164,7 +164,8 @@ class RequestReader:
         self._overhead_lines = 0
         self._start_line = b""
         self._body: bytes | bytearray = b""
-        self._body_bytes = 0
+        self.partial_body_bytes = 0
+        """How much of an incomplete request's body is held."""
 
     def close(self) -> None:
         """Read nothing more; let go of the parser and the sink, which refer to this reader.
@@ -180,11 +181,6 @@ class RequestReader:
     @property
     def is_in_head(self) -> bool:
         return self._in_head
-
-    @property
-    def partial_body_bytes(self) -> int:
-        """How much of an incomplete request's body is held."""
-        return self._body_bytes
 
     def feed(self, data: bytes) -> None:
         if self._is_finished:
@@ -221,9 +217,9 @@ class RequestReader:
                 if length is None:
                     at = self._feed_chunks(data, at)
                 elif self._is_body_plain:
-                    at = self._take_body(data, at, at + length - self._body_bytes, length)
+                    at = self._take_body(data, at, at + length - self.partial_body_bytes, length)
                 else:
-                    at = self._parse(data, at, at + length - self._body_bytes)
+                    at = self._parse(data, at, at + length - self.partial_body_bytes)
 
     def _feed_head(self, data: bytes, at: int) -> int:
         """Parse a whole head if it is there and within the limits, else one line."""
@@ -268,7 +264,7 @@ class RequestReader:
         """A body of known length, behind a head that came again."""
         end = min(end, len(data))
         self.on_body(data[at:end])
-        if self._body_bytes == length:
+        if self.partial_body_bytes == length:
             self._is_body_plain = False
             self.on_message_complete()
         return end
@@ -297,10 +293,10 @@ class RequestReader:
         """Parse a line of a chunked body or its trailer; chunks are lines among others."""
         room = at + self._max_header_bytes - self._overhead_bytes + 1
         end = data.find(b"\n", at, room) + 1 or min(len(data), room)
-        known = self._body_bytes
+        known = self.partial_body_bytes
         self._parse(data, at, end)
         if self._request is not None:
-            gained = self._body_bytes - known
+            gained = self.partial_body_bytes - known
             self._overhead_bytes = end - at + (-gained if gained else self._overhead_bytes)
             if self._overhead_bytes > self._max_header_bytes:
                 raise self._head_too_large()
@@ -406,8 +402,8 @@ class RequestReader:
         )
 
     def on_body(self, body: bytes) -> None:
-        self._body_bytes += len(body)
-        if self._body_bytes > self._max_body_bytes:
+        self.partial_body_bytes += len(body)
+        if self.partial_body_bytes > self._max_body_bytes:
             self._refusal = self._body_too_large()
             raise self._refusal
         if not self._body:

@@ -6,7 +6,8 @@ parses a second response without being asked; see `ResponseReader`.
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
+from typing import Final
 
 import httptools
 
@@ -14,7 +15,7 @@ from gglib_proxy.http1.repeated_head import MAX_BYTES, RepeatedHead
 from gglib_proxy.http1.requests import Headers
 
 
-class Framing(Enum):
+class Framing(StrEnum):
     """How the end of a body is known."""
 
     NONE = "none"
@@ -22,6 +23,12 @@ class Framing(Enum):
     CHUNKED = "chunked"
     CLOSE = "close"
 
+
+# Before Python 3.12 looking up a member costs ten times as much as comparing with it.
+NONE: Final = Framing.NONE
+LENGTH: Final = Framing.LENGTH
+CHUNKED: Final = Framing.CHUNKED
+CLOSE: Final = Framing.CLOSE
 
 MAX_OVERHEAD_BYTES = 256 * 1024
 """Of a response's head, and of what stands between two pieces of its body."""
@@ -40,7 +47,7 @@ class ResponseHead:
         self.status = status
         self.headers = headers
         self.length: int | None = None
-        self.framing = Framing.CLOSE
+        self.framing = CLOSE
         self.is_event_stream = False
         """Whether the body is server-sent events that can be read as they are."""
         self.built: dict[object, tuple[bytes, bytes]] = {}
@@ -154,7 +161,7 @@ class ResponseReader:
     def _remember(self, data: bytes) -> None:
         """Keep the head that was read if it may be repeated: nothing else came before it."""
         head = self.head
-        if head is None or head.framing is not Framing.LENGTH or not self.is_reusable:
+        if head is None or head.framing is not LENGTH or not self.is_reusable:
             return
         assert head.length is not None
         end = data.find(_HEAD_END) + len(_HEAD_END)
@@ -195,7 +202,7 @@ class ResponseReader:
         self.chunks = []
         if self.is_complete:
             return
-        if self.head is None or self.head.framing is not Framing.CLOSE or not is_clean:
+        if self.head is None or self.head.framing is not CLOSE or not is_clean:
             where = "inside its answer" if self.is_started else "before its answer"
             raise ResponseError(f"the connection was closed {where}")
         self.is_complete = True
@@ -226,7 +233,7 @@ class ResponseReader:
         # Must be asked here: later it is always false.
         self.is_reusable = self._parser.should_keep_alive()
         self.head = read_response_head(status, self._headers)
-        if self.head.framing is Framing.CHUNKED and version == "1.0":
+        if self.head.framing is CHUNKED and version == "1.0":
             self.head = None
             raise ResponseError("chunks in HTTP/1.0")
         if self.head.is_event_stream:
@@ -262,13 +269,13 @@ def read_response_head(status: int, headers: Headers) -> ResponseHead:
         elif name == b"content-encoding":
             is_encoded = value.strip().lower() not in (b"", b"identity")
         else:
-            if value.strip().lower() != b"chunked" or head.framing is Framing.CHUNKED:
+            if value.strip().lower() != b"chunked" or head.framing is CHUNKED:
                 raise ResponseError("its transfer coding is not `chunked`")
-            head.framing = Framing.CHUNKED
+            head.framing = CHUNKED
     if is_encoded:
         head.is_event_stream = False
     if status in (204, 304):
-        head.framing = Framing.NONE
-    elif head.framing is not Framing.CHUNKED and head.length is not None:
-        head.framing = Framing.LENGTH
+        head.framing = NONE
+    elif head.framing is not CHUNKED and head.length is not None:
+        head.framing = LENGTH
     return head
