@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, Self
 
@@ -173,8 +173,8 @@ class GenerationHistory(Protocol):
         """
         ...
 
-    def follow(self, wanted: GenerationFilter) -> AsyncIterator[Generation]:
-        """Records from the moment of the call on, until closed with `aclose`.
+    def follow(self, wanted: GenerationFilter) -> GenerationFollower:
+        """Records from the moment of the call on, until closed.
 
         A follower that is too slow misses some: those that it has waited longest to read.
         """
@@ -182,7 +182,7 @@ class GenerationHistory(Protocol):
 
 
 class GenerationFollower:
-    """Fills what `follow` returns: an iterator over the records that it is handed."""
+    """An iterator over the records that it is told of; belongs to one event loop."""
 
     def __init__(self, followers: set[GenerationFollower], wanted: GenerationFilter) -> None:
         """It stays in `followers` until it is closed."""
