@@ -16,8 +16,8 @@ TRACE_HEADERS = frozenset({b"traceparent", b"tracestate"})
 class RequestTrace(Protocol):
     """The trace of one request, from its last byte on."""
 
-    def upstream_headers(self) -> bytes:
-        """The header lines, each with its line's end, that put an upstream into the trace.
+    def upstream_headers(self, address: str, port: int) -> bytes:
+        """The header lines, each with its line's end, that put the upstream there into the trace.
 
         To be called as the request is sent: the upstream's part of the trace begins with it. A
         repetition gives the same lines. Never fails or waits.

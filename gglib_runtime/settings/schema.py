@@ -384,6 +384,14 @@ class Settings:
     log_file_count: Annotated[
         int, About(Whole(minimum=1, maximum=1000), "Log files that are kept for each model.")
     ] = 3
+    otel_enabled: Annotated[
+        bool,
+        About(
+            Switch(),
+            "Send traces of requests with OpenTelemetry; its own `OTEL_…` variables say where to. "
+            "Needs `gglib[otel]`.",
+        ),
+    ] = False
 
     @property
     def paths(self) -> DataPaths:
