@@ -1,4 +1,4 @@
-"""API keys: what one allows, and how a secret is recognised.
+"""API keys: what one allows, how a secret is recognised, and the port that has those of now.
 
 Not here: where keys are stored, what a request has to show, and how limits are counted.
 """
@@ -10,17 +10,20 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 SECRET_PREFIX = "gg-"  # noqa: S105 -- what secrets begin with
 _SECRET_BYTES = 32
+_SECRET_CHARACTERS = 46
 _SEARCHED_CHARACTERS = 11
 """Of a secret, with its `gg-`: hardly two keys share them, and the rest is not to be guessed."""
 _SHOWN = 3
+_LONG = 24
+"""From so many characters on, what is shown of a secret's both ends tells nothing of the rest."""
 _is_secret = re.compile(r"[\x21-\x7e]{16,200}").fullmatch
 
 
@@ -42,7 +45,10 @@ DEFAULT_ENDPOINTS = frozenset({Endpoint.INFERENCE, Endpoint.MODELS})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allowance:
-    """How much of something a caller may use; None where there is no limit."""
+    """How much a caller may use. None says nothing; 0 says that there is no limit.
+
+    That matters where one allowance overrides another; alone, both are no limit.
+    """
 
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
@@ -53,7 +59,18 @@ class Allowance:
 
     @property
     def is_unlimited(self) -> bool:
-        return self == _UNLIMITED
+        """Whether it limits nothing."""
+        return not (
+            self.requests_per_minute
+            or self.tokens_per_minute
+            or self.concurrent_requests
+            or self.has_budget
+        )
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether it limits money."""
+        return bool(self.budget_per_day or self.budget_per_month)
 
     def overridden_by(self, other: Allowance) -> Allowance:
         """`other` where it says something, else this."""
@@ -66,7 +83,6 @@ class Allowance:
         )
 
 
-_UNLIMITED = Allowance()
 _T = TypeVar("_T")
 
 
@@ -93,6 +109,15 @@ class ApiKey:
     """Where it is silent, the server's defaults count."""
     created: int = 0
     """Unix seconds."""
+
+    def has_expired(self, now: float) -> bool:
+        """Whether its time is over at `now`, in Unix seconds."""
+        return self.expires is not None and now >= self.expires
+
+    @cached_property
+    def is_unlimited(self) -> bool:
+        """Whether it has no limit of its own."""
+        return self.allowance.is_unlimited
 
     @cached_property
     def _is_model_matched(self) -> re.Pattern[str]:
@@ -130,6 +155,11 @@ class KeyRing:
     def __len__(self) -> int:
         return len(self._by_id)
 
+    @property
+    def keys(self) -> Collection[ApiKey]:
+        """All keys, those included that may not be used."""
+        return self._by_id.values()
+
     def find(self, secret: str) -> ApiKey | None:
         """The key whose secret that is. The digests are compared in constant time."""
         candidates = self._by_start.get(searched_part(secret))
@@ -143,6 +173,49 @@ class KeyRing:
         return found
 
 
+class KeyRingSource(Protocol):
+    """Has the keys as they are now; asked for every request, on the event loop."""
+
+    @property
+    def current(self) -> KeyRing:
+        """The newest keys that are known. Never fails, blocks or waits."""
+        ...
+
+    def add_listener(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call `listener` on the event loop after each change; it must not fail or block.
+
+        Returns a function that removes it, which may be called more than once.
+        """
+        ...
+
+
+class InMemoryKeyRing:
+    """Fills `KeyRingSource`, and is told of each change."""
+
+    def __init__(self, ring: KeyRing | None = None) -> None:
+        self._current = ring or KeyRing(is_open=True)
+        self._listeners: dict[object, Callable[[], None]] = {}
+
+    @property
+    def current(self) -> KeyRing:
+        return self._current
+
+    def add_listener(self, listener: Callable[[], None]) -> Callable[[], None]:
+        token = object()
+        self._listeners[token] = listener
+
+        def remove() -> None:
+            self._listeners.pop(token, None)
+
+        return remove
+
+    def replace(self, ring: KeyRing) -> None:
+        """Have other keys from now on."""
+        self._current = ring
+        for listener in tuple(self._listeners.values()):
+            listener()
+
+
 def new_secret() -> str:
     """A secret of 256 random bits."""
     return SECRET_PREFIX + secrets.token_urlsafe(_SECRET_BYTES)
@@ -154,8 +227,13 @@ def is_acceptable_secret(secret: str) -> bool:
 
 
 def searched_part(secret: str) -> str:
-    """The characters by which a secret is looked up; they may be stored as they are."""
-    return secret[:_SEARCHED_CHARACTERS] if secret.startswith(SECRET_PREFIX) else ""
+    """The characters by which a secret is looked up; they may be stored as they are.
+
+    None of one that somebody chose, which may be short.
+    """
+    if len(secret) == _SECRET_CHARACTERS and secret.startswith(SECRET_PREFIX):
+        return secret[:_SEARCHED_CHARACTERS]
+    return ""
 
 
 def digest_of(secret: str, pepper: bytes) -> bytes:
@@ -164,6 +242,7 @@ def digest_of(secret: str, pepper: bytes) -> bytes:
 
 
 def mask_of(secret: str) -> str:
-    """What may be shown of a secret."""
-    shown = secret.removeprefix(SECRET_PREFIX)
-    return f"{SECRET_PREFIX}{shown[:_SHOWN]}***{shown[-_SHOWN:]}"
+    """What may be shown of a secret: `gg-abc***xyz`, and less of a short one."""
+    prefix = SECRET_PREFIX if secret.startswith(SECRET_PREFIX) else ""
+    rest = secret.removeprefix(prefix)
+    return f"{prefix}{rest[:_SHOWN]}***{rest[-_SHOWN:] if len(rest) >= _LONG else ''}"

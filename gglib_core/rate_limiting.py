@@ -5,6 +5,7 @@ Not here: who the caller is, and how a limit is shown to clients.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -32,7 +33,8 @@ class Caller:
 
     key: ApiKey | None
     address: str
-    """Of the client, as far as trusted proxies tell it; empty for a unix socket's."""
+    """Of the client, as far as trusted proxies tell it; of IPv6, its /64 network, for a client has
+    all of that. Empty for a unix socket's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +67,7 @@ class Reservation(Protocol):
 
     @property
     def standing(self) -> Standing | None:
-        """What was left when the reservation was made; None where no limit counts."""
+        """What is left now; None where no limit counts."""
         ...
 
     def settle(self, *, tokens: int, cost: float) -> None:
@@ -83,8 +85,14 @@ class RateLimiter(Protocol):
     def reserve(self, caller: Caller, demand: Demand) -> Reservation | None:
         """Take what `demand` says out of every limit that counts for it: all of them, or none.
 
-        None where no limit counts. Raises RateLimited, and QuotaExceeded where money is spent.
+        None where no limit counts. Raises RateLimited, and QuotaExceeded where money is spent;
+        a request that costs nothing needs none. A reservation that becomes rubbish without being
+        settled is given back, and logged as a bug.
         """
+        ...
+
+    def standing(self, caller: Caller, demand: Demand) -> Standing | None:
+        """What is left now of the limits that count for `demand`; for one that was refused."""
         ...
 
     def reset(self, caller_name: str | None = None) -> int:
@@ -96,10 +104,45 @@ class RateLimiter(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spending:
+    """Money that a key has spent on a model, in one day."""
+
+    key_id: int
+    model: str
+    day: int
+    """When the day began, in Unix seconds (UTC)."""
+    cost: float
+
+
+class SpendHistory(Protocol):
+    """What was spent, as far back as it is recorded."""
+
+    async def spent(self, *, before: float) -> Sequence[Spending]:
+        """By requests that began in the same month (UTC) as `before`, in Unix seconds, but earlier.
+
+        Raises DatabaseError.
+        """
+        ...
+
+
+class InMemorySpendHistory:
+    """Fills `SpendHistory` with what it is given."""
+
+    def __init__(self, spent: Iterable[Spending] = ()) -> None:
+        self.spendings = list(spent)
+
+    async def spent(self, *, before: float) -> Sequence[Spending]:
+        return [each for each in self.spendings if each.day < before]
+
+
 class NoRateLimiter:
     """Fills `RateLimiter` where nothing is limited."""
 
     def reserve(self, caller: Caller, demand: Demand) -> Reservation | None:
+        return None
+
+    def standing(self, caller: Caller, demand: Demand) -> Standing | None:
         return None
 
     def reset(self, caller_name: str | None = None) -> int:

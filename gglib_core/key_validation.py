@@ -1,0 +1,58 @@
+"""What an API key may be called and allow.
+
+Not here: whether another key has the name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+
+from gglib_core.errors import InvalidKey
+from gglib_core.keys import Allowance, ApiKey, is_acceptable_secret
+
+_is_name = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}").fullmatch
+_MOST_GLOBS = 100
+_LONGEST_GLOB = 200
+_MOST = 1e12
+
+
+def check_key(key: ApiKey) -> None:
+    """Raises InvalidKey for what a key may not be."""
+    if not _is_name(key.name) or key.name.isdigit():
+        raise InvalidKey(
+            f"{key.name!r} is no name for an API key: up to 64 letters, digits and ._@+-, with a "
+            "letter or digit first, and not of digits alone."
+        )
+    if not key.endpoints:
+        raise InvalidKey("An API key has to be for at least one class of endpoints.")
+    if key.expires is not None and not (math.isfinite(key.expires) and key.expires >= 0):
+        raise InvalidKey(f"{key.expires} is no time at which an API key could expire.")
+    _check_models(key.models)
+    _check_allowance(key.allowance)
+
+
+def check_secret(secret: str) -> None:
+    """Raises InvalidKey for a secret that somebody chose and that cannot be one."""
+    if not is_acceptable_secret(secret):
+        raise InvalidKey(
+            "An API key has 16 to 200 characters of ASCII, without spaces. "
+            "`openssl rand -hex 32` makes a good one."
+        )
+
+
+def _check_models(globs: tuple[str, ...]) -> None:
+    if len(globs) > _MOST_GLOBS:
+        raise InvalidKey(f"An API key can name {_MOST_GLOBS} models at most, with * and ?.")
+    for glob in globs:
+        if not glob.strip() or not glob.isprintable() or len(glob) > _LONGEST_GLOB:
+            raise InvalidKey(f"{glob!r} is no name of models; * and ? stand for any characters.")
+
+
+def _check_allowance(allowance: Allowance) -> None:
+    for each in dataclasses.fields(Allowance):
+        amount: float | None = getattr(allowance, each.name)
+        if amount is not None and not 0 <= amount <= _MOST:
+            words = each.name.replace("_", " ")
+            raise InvalidKey(f"{amount} is no limit for {words}: it has to be 0, or more.")

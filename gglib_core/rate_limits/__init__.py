@@ -1,0 +1,5 @@
+"""Limits counted in the memory of one process."""
+
+from gglib_core.rate_limits.limiter import InMemoryRateLimiter
+
+__all__ = ["InMemoryRateLimiter"]

@@ -1,0 +1,99 @@
+"""Which limits count for a request: the caller's own, and the rules that match.
+
+Not here: what a limit counts, and who the caller is.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Iterator, Sequence
+
+from gglib_core.errors import LimitError, QuotaExceeded, RateLimited
+from gglib_core.keys import Allowance, ApiKey
+from gglib_core.rate_limiting import Demand, LimitRule, Standing
+from gglib_core.rate_limits.measures import Measure, RequestBucket, TokenBucket
+
+
+class _CompiledRule:
+    """A rule that can be asked quickly."""
+
+    def __init__(self, rule: LimitRule) -> None:
+        self.rule = rule
+        self._models = _glob(rule.models)
+        self._key = _glob(rule.key)
+
+    def matches(self, key: ApiKey | None, demand: Demand) -> bool:
+        if self.rule.endpoint not in (None, demand.endpoint):
+            return False
+        if self._key is not None and (key is None or not self._key.match(key.name)):
+            return False
+        return self._models is None or bool(demand.model and self._models.match(demand.model))
+
+
+class LimitTable:
+    """The defaults and the rules of one configuration."""
+
+    def __init__(self, defaults: Allowance, rules: Sequence[LimitRule]) -> None:
+        self._defaults = defaults
+        self._rules = tuple(map(_CompiledRule, rules))
+        self.is_empty = defaults.is_unlimited and not rules
+        allowances = (defaults, *(rule.allowance for rule in rules))
+        self.has_budgets = any(each.has_budget for each in allowances)
+
+    def matching(
+        self, key: ApiKey | None, demand: Demand
+    ) -> Iterator[tuple[LimitRule | None, Allowance]]:
+        """The allowances that count, each with the rule that it comes from."""
+        own = self._defaults if key is None else self._defaults.overridden_by(key.allowance)
+        yield None, own
+        for each in self._rules:
+            if each.matches(key, demand):
+                yield each.rule, each.rule.allowance
+
+
+class Plan:
+    """The limits that count for a caller's requests of one kind."""
+
+    __slots__ = ("_requests", "_tokens", "has_budget", "measures")
+
+    def __init__(self, measures: Sequence[Measure], *, has_budget: bool) -> None:
+        self.measures = tuple(measures)
+        self.has_budget = has_budget
+        self._requests = tuple(each for each in measures if isinstance(each, RequestBucket))
+        self._tokens = tuple(each for each in measures if isinstance(each, TokenBucket))
+
+    def refusal(self, now: float, unix: float, tokens: int, nanos: int) -> LimitError:
+        """Why there is no room: spent money first, then what takes longest to come back."""
+        reasons = [
+            each.refusal(now, tokens)
+            for each in self.measures
+            if not each.has_room(now, unix, tokens, nanos)
+        ]
+        return max(reasons, key=_wait)
+
+    def standing(self, now: float) -> Standing | None:
+        """What is left of the tightest limit of each kind; None without any limit."""
+        if not self.measures:
+            return None
+        requests = min(self._requests, key=lambda each: each.left(now), default=None)
+        tokens = min(self._tokens, key=lambda each: each.left(now), default=None)
+        return Standing(
+            limit_requests=requests and int(requests.limit),
+            remaining_requests=requests and max(int(requests.left(now)), 0),
+            reset_requests_seconds=requests and requests.reset_seconds(now),
+            limit_tokens=tokens and int(tokens.limit),
+            remaining_tokens=tokens and max(int(tokens.left(now)), 0),
+            reset_tokens_seconds=tokens and tokens.reset_seconds(now),
+        )
+
+
+def _wait(reason: LimitError) -> float:
+    if isinstance(reason, RateLimited):
+        return reason.retry_after_seconds
+    assert isinstance(reason, QuotaExceeded)
+    return float("inf")
+
+
+def _glob(pattern: str | None) -> re.Pattern[str] | None:
+    return None if pattern is None else re.compile(fnmatch.translate(pattern))
