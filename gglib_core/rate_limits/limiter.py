@@ -26,14 +26,14 @@ _log = logging.getLogger(__name__)
 class Reservation:
     """What one request has taken out of its caller's limits."""
 
-    __slots__ = ("_is_settled", "_limiter", "_nanos", "_plan", "_tokens", "_unix")
+    __slots__ = ("_began", "_is_settled", "_limiter", "_nanos", "_plan", "_tokens")
 
     def __init__(
-        self, limiter: InMemoryRateLimiter, plan: Plan, unix: float, tokens: int, nanos: int
+        self, limiter: InMemoryRateLimiter, plan: Plan, began: float, tokens: int, nanos: int
     ) -> None:
         self._limiter = limiter
         self._plan = plan
-        self._unix = unix
+        self._began = began
         self._tokens = tokens
         self._nanos = nanos
         self._is_settled = False
@@ -54,9 +54,10 @@ class Reservation:
         if self._is_settled:
             return
         self._is_settled = True
-        taken, nanos = self._tokens, billionths(cost) if cost else 0
+        now, nanos = self._limiter.clock(), billionths(cost) if cost else 0
+        began, taken_tokens, taken_nanos = self._began, self._tokens, self._nanos
         for measure in self._plan.measures:
-            measure.settle(self._unix, taken, self._nanos, tokens, nanos)
+            measure.settle(now, began, taken_tokens, taken_nanos, tokens, nanos)
 
 
 class InMemoryRateLimiter:

@@ -38,9 +38,9 @@ class Measure(Protocol):
         ...
 
     def settle(
-        self, unix: float, taken_tokens: int, taken_nanos: int, tokens: int, nanos: int
+        self, now: float, began: float, taken_tokens: int, taken_nanos: int, tokens: int, nanos: int
     ) -> None:
-        """What was taken at `unix` has come to be so much."""
+        """What was taken at `began`, in UTC's seconds, has come to be so much."""
         ...
 
     def refusal(self, now: float, tokens: int) -> LimitError:
@@ -113,7 +113,7 @@ class RequestBucket(_Bucket):
         self._level -= 1
 
     def settle(
-        self, unix: float, taken_tokens: int, taken_nanos: int, tokens: int, nanos: int
+        self, now: float, began: float, taken_tokens: int, taken_nanos: int, tokens: int, nanos: int
     ) -> None:
         return
 
@@ -140,10 +140,11 @@ class TokenBucket(_Bucket):
         self._level -= tokens if tokens < self.limit else self.limit  # noqa: FURB136 -- `min` is slow
 
     def settle(
-        self, unix: float, taken_tokens: int, taken_nanos: int, tokens: int, nanos: int
+        self, now: float, began: float, taken_tokens: int, taken_nanos: int, tokens: int, nanos: int
     ) -> None:
         limit = self.limit
-        self._level += (taken_tokens if taken_tokens < limit else limit) - tokens  # noqa: FURB136
+        level = self.left(now) + (taken_tokens if taken_tokens < limit else limit)  # noqa: FURB136
+        self._level = level - tokens
         if self._level < -_MOST_MINUTES_OWED * limit:
             self._level = -_MOST_MINUTES_OWED * limit
 
@@ -171,7 +172,7 @@ class Concurrency:
         self._running += 1
 
     def settle(
-        self, unix: float, taken_tokens: int, taken_nanos: int, tokens: int, nanos: int
+        self, now: float, began: float, taken_tokens: int, taken_nanos: int, tokens: int, nanos: int
     ) -> None:
         self._running -= 1
 
@@ -234,10 +235,10 @@ class Budget:
         self._running += 1
 
     def settle(
-        self, unix: float, taken_tokens: int, taken_nanos: int, tokens: int, nanos: int
+        self, now: float, began: float, taken_tokens: int, taken_nanos: int, tokens: int, nanos: int
     ) -> None:
         self._running -= 1
-        if self._period.begins <= unix < self._period.ends:
+        if self._period.begins <= began < self._period.ends:
             self._spent += nanos - taken_nanos
 
     def refusal(self, now: float, tokens: int) -> LimitError:
