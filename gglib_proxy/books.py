@@ -156,8 +156,10 @@ class Account:
         books, model, key = self._books, self._model, self._entry.caller.key
         usage = _NOTHING_USED if self._usage is None else self._usage.usage(is_whole=is_whole)
         first = self._first_byte
-        prompt_cost = model.input_cost_per_1k * usage.prompt_tokens / 1000
-        completion_cost = model.output_cost_per_1k * usage.completion_tokens / 1000
+        prompt_cost = completion_cost = 0.0
+        if model.input_cost_per_1k or model.output_cost_per_1k:
+            prompt_cost = model.input_cost_per_1k * usage.prompt_tokens / 1000
+            completion_cost = model.output_cost_per_1k * usage.completion_tokens / 1000
         if self._reservation is not None:
             tokens = usage.prompt_tokens + usage.completion_tokens
             self._reservation.settle(tokens=tokens, cost=prompt_cost + completion_cost)

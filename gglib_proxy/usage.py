@@ -28,9 +28,8 @@ _MOST_TOKENS = 1 << 53
 _timings = re.compile(rb'"timings"\s*:\s*(\{[^{}]*\})').findall
 _usages = re.compile(rb'"usage"\s*:\s*(\{(?:[^{}]|\{[^{}]*\})*\})').findall
 _ids = re.compile(rb'"id"\s*:\s*"([^"\\]{1,200})"').findall
-_reasons = re.compile(
-    rb'"(?:finish_reason|stop_reason|stop_type)"\s*:\s*"([a-z_]{1,40})"|"type"\s*:\s*"response\.(completed|incomplete|failed)"'
-).findall
+_reasons = re.compile(rb'"(?:finish_reason|stop_reason|stop_type)"\s*:\s*"([a-z_]{1,40})"').findall
+_endings = re.compile(rb'"type"\s*:\s*"response\.(completed|incomplete|failed)"').findall
 
 
 class Usage(NamedTuple):
@@ -120,34 +119,39 @@ class UsageReader:
     def __init__(self, *, is_stream: bool) -> None:
         self._is_stream = is_stream
         self._head: list[bytes] = []
-        self._tail: deque[bytes] = deque(maxlen=_KEPT_PIECES)
+        self._tail: deque[bytes] | None = None
         self._pieces = 0
         self._bytes = 0
 
     def feed(self, pieces: list[bytes]) -> None:
         """Take the next pieces; they are kept only as far as they are looked at."""
         self._pieces += len(pieces)
-        if self._bytes < _WHOLE_BYTES:
-            self._head += pieces
-            self._bytes += sum(map(len, pieces))
-        else:
+        if self._tail is not None:
             self._tail.extend(pieces)
+            return
+        self._head += pieces
+        for piece in pieces:
+            self._bytes += len(piece)
+        if self._bytes > _WHOLE_BYTES:
+            self._tail = deque(self._head[-_KEPT_PIECES:], _KEPT_PIECES)
 
     def usage(self, *, is_whole: bool) -> Usage:
         """What was said; `is_whole` tells whether the answer came to its end."""
         if not self._pieces:
             return Usage(is_estimated=not is_whole)
-        head = b"".join(self._head)
-        if is_whole and not self._is_stream and not self._tail and len(head) <= _WHOLE_BYTES:
+        head = self._head[0] if len(self._head) == 1 else b"".join(self._head)
+        if self._tail is None and is_whole and not self._is_stream:
             return _told(_read(head, _decode_answer) or _NOTHING, None)
-        tail = b"".join((head[-_LOOKED_AT_BYTES:], *self._tail))[-_LOOKED_AT_BYTES:]
-        head = head[:_LOOKED_AT_BYTES]
-        return _told(_scan(head, tail, is_stream=self._is_stream), self._estimate(is_whole))
+        tail = head if self._tail is None else b"".join(self._tail)
+        answer = _scan(head[:_LOOKED_AT_BYTES], tail[-_LOOKED_AT_BYTES:], is_stream=self._is_stream)
+        if answer.stop_reason is None and (endings := _endings(tail)):
+            answer.stop_reason = endings[-1].decode()  # its event holds the whole answer
+        return _told(answer, self._estimate(is_whole))
 
-    def _estimate(self, is_whole: bool) -> int:
+    def _estimate(self, is_whole: bool) -> int | None:
         """Engines send an event for each token, mostly; the last two say how it ended."""
         if not self._is_stream:
-            return 0
+            return None if is_whole else 0
         return max(0, self._pieces - 2) if is_whole else self._pieces
 
 
@@ -199,7 +203,7 @@ def _scan(head: bytes, tail: bytes, *, is_stream: bool) -> _Answer:
             completion_tokens=counts.completion,
             prompt_tokens_details=_Details(first.cached),
         )
-    reasons = [reason for pair in _reasons(tail) for reason in pair if reason]
+    reasons = _reasons(tail)
     return _Answer(
         id=_id(head, tail, is_stream=is_stream),
         usage=counts,

@@ -20,7 +20,10 @@ from gglib_core.errors import ShuttingDown
 from gglib_core.in_memory_runtime import InMemoryModelRuntime
 from gglib_core.models import Capability, Model, RunningModel, Target
 from gglib_core.ports import Lease, ModelRuntime
+from gglib_core.swaps import Requester
+from gglib_proxy.books import Books
 from gglib_proxy.data_plane import DataPlane
+from gglib_proxy.door.door import OPEN, Door
 from gglib_proxy.frontend import open_frontend
 from gglib_proxy.limits import Limits
 from gglib_proxy.upstream import UpstreamPool
@@ -58,6 +61,14 @@ class LedgerLease:
     def end_reason(self) -> str | None:
         return self._lease.end_reason
 
+    @property
+    def swap_id(self) -> str | None:
+        return self._lease.swap_id
+
+    @property
+    def load_seconds(self) -> float:
+        return self._lease.load_seconds
+
     def release(self) -> None:
         self.releases += 1
         self._ledger.released(self)
@@ -81,8 +92,17 @@ class LedgerRuntime:
         if self.on_release is not None:
             self.on_release(lease)
 
-    async def admit(self, model: Model, *, context: int, may_load: bool = True) -> LedgerLease:
-        given = await self.runtime.admit(model, context=context, may_load=may_load)
+    async def admit(
+        self,
+        model: Model,
+        *,
+        context: int,
+        may_load: bool = True,
+        requester: Requester | None = None,
+    ) -> LedgerLease:
+        given = await self.runtime.admit(
+            model, context=context, may_load=may_load, requester=requester
+        )
         lease = LedgerLease(self, given)
         self.leases.append(lease)
         return lease
@@ -94,6 +114,9 @@ class LedgerRuntime:
         lease = LedgerLease(self, given)
         self.leases.append(lease)
         return lease
+
+    async def load(self, model: Model, *, context: int, requester: Requester | None = None) -> None:
+        await self.runtime.load(model, context=context, requester=requester)
 
     def current(self) -> Sequence[RunningModel]:
         return self.runtime.current()
@@ -152,6 +175,8 @@ async def running_plane(
     control_path: str | None = None,
     max_resident: int = 2,
     tls: Tls | None = None,
+    door: Door | None = None,
+    books: Books | None = None,
 ) -> AsyncIterator[RunningPlane]:
     """Serve with an upstream at `port`; at the end nothing may be left of any request.
 
@@ -177,6 +202,8 @@ async def running_plane(
         default_model=default_model,
         local_answer=lambda route: b'{"status":"ok"}',
         pool=UpstreamPool(loop, limits.connect_timeout_seconds),
+        door=door or Door(OPEN),
+        books=books or Books(),
     )
     if control_path is not None:
         plane.control_started(control_path)

@@ -1,0 +1,308 @@
+"""The door from outside: keys, scopes, hosts and pages, and what every answer bears."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from gglib_core.keys import (
+    DEFAULT_ENDPOINTS,
+    ApiKey,
+    Endpoint,
+    KeyRing,
+    digest_of,
+    mask_of,
+    searched_part,
+)
+from gglib_proxy.door.addresses import TrustedProxies
+from gglib_proxy.door.door import OPEN, Door, DoorRules
+from gglib_proxy.door.hosts import HostRule
+from gglib_proxy.door.origins import OriginRule
+from tests.planes import BODY, Relay, relaying
+from tests.raw_http import Answer
+from tests.upstreams import answering, open_unix_upstream
+
+CHAT = "/v1/chat/completions"
+PEPPER = b"pepper"
+PLAIN, ADMIN, CHAT_ONLY, NO_MODELS, DISABLED, EXPIRED = (
+    f"gg-{name}-{name * 30}"[:46] for name in ("plain", "admin", "chat", "none", "off", "old")
+)
+NOW = 1_000_000.0
+PAGE = "http://localhost:3000"
+
+
+def key(number: int, secret: str, **properties: Any) -> tuple[str, bytes, ApiKey]:
+    made = ApiKey(id=number, name=f"key-{number}", mask=mask_of(secret), **properties)
+    return searched_part(secret), digest_of(secret, PEPPER), made
+
+
+KEYS = KeyRing(
+    PEPPER,
+    [
+        key(1, PLAIN),
+        key(2, ADMIN, endpoints=DEFAULT_ENDPOINTS | {Endpoint.ADMIN}),
+        key(3, CHAT_ONLY, models=("chat*",)),
+        key(4, NO_MODELS, endpoints=frozenset({Endpoint.INFERENCE})),
+        key(5, DISABLED, is_enabled=False),
+        key(6, EXPIRED, expires=NOW),
+    ],
+)
+CLOSED = DoorRules(
+    keys=KEYS,
+    hosts=HostRule(is_loopback=True),
+    origins=OriginRule(),
+    proxies=TrustedProxies(),
+)
+
+
+def door(rules: DoorRules = CLOSED, clock: Callable[[], float] = lambda: NOW) -> Door:
+    return Door(rules, clock=clock)
+
+
+def bearer(secret: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {secret}"}
+
+
+async def ask(
+    relay: Relay,
+    method: str = "POST",
+    path: str = CHAT,
+    body: Any = BODY,
+    headers: Mapping[str, str] | None = None,
+) -> Answer:
+    named = {"Host": "localhost", **(headers or {})}
+    sent = body if method == "POST" else None
+    return await relay.client.ask(method, path, sent, headers=named)
+
+
+async def status_of(relay: Relay, **headers: str) -> int:
+    return (await ask(relay, headers=headers)).status
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"authorization": f"Bearer {PLAIN}"},
+        {"authorization": f"bearer  {PLAIN} "},
+        {"x-api-key": PLAIN},
+        {"api-key": PLAIN},
+        {"authorization": "Basic Zm9vOmJhcg==", "x-api-key": PLAIN},
+    ],
+)
+async def test_a_key_opens_the_door_in_whichever_header_it_comes(headers: dict[str, str]) -> None:
+    async with relaying(door=door()) as relay:
+        assert (await ask(relay, "POST", CHAT, BODY, headers)).status == 200
+        sent = relay.upstream.requests[-1]
+        assert PLAIN not in str(sent.headers)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "code"),
+    [
+        ({}, 401, "invalid_api_key"),
+        (bearer("gg-" + "x" * 43), 401, "invalid_api_key"),
+        (bearer(PLAIN[:-1]), 401, "invalid_api_key"),
+        (bearer(PLAIN.upper()), 401, "invalid_api_key"),
+        (bearer("\xff\xfe"), 401, "invalid_api_key"),
+        (bearer(DISABLED), 403, "key_disabled"),
+        (bearer(EXPIRED), 403, "key_expired"),
+    ],
+)
+async def test_whoever_has_none_is_turned_away(
+    headers: dict[str, str], status: int, code: str
+) -> None:
+    async with relaying(door=door()) as relay:
+        answer = await ask(relay, "POST", CHAT, BODY, headers)
+        assert (answer.status, answer.json["error"]["code"]) == (status, code)
+        assert relay.upstream.requests == []
+        assert (await ask(relay, "POST", CHAT, BODY, bearer(PLAIN))).status == 200
+        assert relay.plane.books.tally.refused_keys == {code: 1}
+
+
+async def test_anthropics_clients_are_told_in_their_words() -> None:
+    async with relaying(door=door()) as relay:
+        answer = await ask(relay, "POST", "/v1/messages", BODY)
+        assert answer.status == 401
+        assert answer.json["error"]["type"] == "authentication_error"
+
+
+async def test_a_key_is_for_the_models_that_it_names() -> None:
+    async with relaying(door=door()) as relay:
+        assert await status_of(relay, authorization=f"Bearer {CHAT_ONLY}") == 200
+        body = {"model": "embedder", "input": "x"}
+        answer = await ask(relay, "POST", "/v1/embeddings", body, bearer(CHAT_ONLY))
+        assert (answer.status, answer.json["error"]["code"]) == (403, "out_of_scope")
+        assert CHAT_ONLY not in answer.body.decode()
+
+
+@pytest.mark.parametrize(
+    ("path", "secret", "status"),
+    [
+        ("/health", None, 200),
+        ("/live", None, 200),
+        ("/", None, 200),
+        ("/docs", None, 200),
+        ("/v1/models", None, 401),
+        ("/v1/models", PLAIN, 200),
+        ("/v1/models", NO_MODELS, 403),
+        ("/v1/models", ADMIN, 200),
+        ("/metrics", None, 401),
+        ("/admin/config", None, 401),
+        ("/admin/config", PLAIN, 403),
+        ("/%61dmin/config", PLAIN, 403),
+        ("/admin/config", ADMIN, 200),
+        ("/admin/logs", ADMIN, 200),
+        ("/admin/logs", PLAIN, 403),
+        ("/no/such/path", None, 401),
+        ("/no/such/path", PLAIN, 200),
+        ("/slots", None, 401),
+    ],
+)
+async def test_an_endpoint_needs_its_scope(
+    tmp_path: Any, path: str, secret: str | None, status: int
+) -> None:
+    control = str(tmp_path / "control")
+    async with (
+        open_unix_upstream(control, answering()),
+        relaying(door=door(), control_path=control) as relay,
+    ):
+        answer = await ask(relay, "GET", path, None, bearer(secret) if secret else {})
+        assert answer.status == status
+
+
+async def test_an_admins_key_may_come_beside_an_ordinary_one(tmp_path: Any) -> None:
+    control = str(tmp_path / "control")
+    async with (
+        open_unix_upstream(control, answering()) as (upstream, _),
+        relaying(door=door(), control_path=control) as relay,
+    ):
+        headers = {**bearer(PLAIN), "x-admin-key": ADMIN}
+        assert (await ask(relay, "GET", "/admin/config", None, headers)).status == 200
+        told = upstream.requests[-1]
+        assert told.header("x-gglib-key-id") == "2"
+        assert told.header("x-gglib-endpoints") == "admin,inference,models"
+        assert told.header("x-gglib-key") == mask_of(ADMIN)
+
+
+async def test_nobody_can_say_himself_what_he_may(tmp_path: Any) -> None:
+    control = str(tmp_path / "control")
+    async with (
+        open_unix_upstream(control, answering()) as (upstream, _),
+        relaying(door=door(), control_path=control) as relay,
+    ):
+        headers = {**bearer(PLAIN), "x-gglib-endpoints": "admin", "x-gglib-key-id": "2"}
+        assert (await ask(relay, "GET", "/v1/models", None, headers)).status == 200
+        assert upstream.requests[-1].header("x-gglib-endpoints") == "inference,models"
+        assert upstream.requests[-1].header("x-gglib-key-id") == "1"
+
+
+async def test_a_key_that_is_switched_off_stops_counting_on_an_open_connection() -> None:
+    gate = door()
+    async with relaying(door=gate) as relay:
+        for _ in range(3):
+            assert await status_of(relay, authorization=f"Bearer {PLAIN}") == 200
+        gate.rules = replace(CLOSED, keys=KeyRing(PEPPER, [key(1, PLAIN, is_enabled=False)]))
+        assert await status_of(relay, authorization=f"Bearer {PLAIN}") == 403
+
+
+async def test_a_key_expires_on_an_open_connection() -> None:
+    now = [NOW]
+    rules = replace(CLOSED, keys=KeyRing(PEPPER, [key(1, PLAIN, expires=NOW + 10)]))
+    async with relaying(door=door(rules, lambda: now[0])) as relay:
+        assert await status_of(relay, authorization=f"Bearer {PLAIN}") == 200
+        now[0] += 11
+        assert await status_of(relay, authorization=f"Bearer {PLAIN}") == 403
+
+
+async def test_an_open_door_asks_for_nothing_and_knows_those_who_show_a_key() -> None:
+    rules = replace(CLOSED, keys=KeyRing(PEPPER, [key(1, PLAIN)], is_open=True))
+    async with relaying(door=door(rules)) as relay:
+        assert await status_of(relay) == 200
+        assert await status_of(relay, authorization="Bearer sk-whatever") == 200
+        assert await status_of(relay, authorization=f"Bearer {PLAIN}") == 200
+        await relay.running.idle()
+        records = relay.plane.books.log.generations  # type: ignore[attr-defined]
+        assert [each.key_id for each in records] == [None, None, 1]
+        assert records[-1].api_key_id == mask_of(PLAIN)
+
+
+# Hosts and pages
+
+
+async def test_a_name_that_is_not_this_machines_is_refused_before_anything_else() -> None:
+    rules = replace(CLOSED, keys=KeyRing(is_open=True))
+    async with relaying(door=door(rules)) as relay:
+        answer = await ask(relay, "POST", CHAT, BODY, {"Host": "evil.example"})
+        assert (answer.status, answer.json["error"]["code"]) == (403, "host_not_allowed")
+        assert "allowed_hosts" in answer.json["error"]["message"]
+        assert relay.upstream.requests == []
+
+
+async def test_a_page_of_this_machine_may_read_answers_and_errors() -> None:
+    async with relaying(door=door(OPEN)) as relay:
+        for body, status in ((BODY, 200), ({"model": "none"}, 404), (b"nonsense", 400)):
+            answer = await ask(relay, "POST", CHAT, body, {"origin": PAGE})
+            assert answer.status == status
+            assert answer.headers["access-control-allow-origin"] == PAGE
+            assert "x-request-id" in answer.headers["access-control-expose-headers"]
+            assert "x-request-id" in answer.headers
+
+
+async def test_a_page_of_this_machine_is_told_beforehand() -> None:
+    async with relaying(door=door()) as relay:
+        headers = {
+            "origin": PAGE,
+            "access-control-request-method": "POST",
+            "access-control-request-headers": "authorization, content-type",
+        }
+        answer = await ask(relay, "OPTIONS", CHAT, None, headers)
+        assert (answer.status, answer.body) == (204, b"")
+        assert answer.headers["access-control-allow-origin"] == PAGE
+        assert answer.headers["access-control-allow-headers"] == "authorization, content-type"
+        assert "content-length" not in answer.headers
+        assert await status_of(relay, authorization=f"Bearer {PLAIN}", origin=PAGE) == 200
+
+
+async def test_a_page_of_another_site_is_refused_where_nobody_needs_a_key() -> None:
+    foreign = {"origin": "https://evil.example"}
+    async with relaying(door=door(OPEN)) as relay:
+        answer = await ask(relay, "POST", CHAT, BODY, foreign)
+        assert (answer.status, answer.json["error"]["code"]) == (403, "foreign_origin")
+        assert "access-control-allow-origin" not in answer.headers
+        asked = foreign | {"access-control-request-method": "POST"}
+        assert (await ask(relay, "OPTIONS", CHAT, None, asked)).status == 403
+        assert relay.upstream.requests == []
+
+
+async def test_a_page_with_a_key_may_come_from_anywhere_but_not_read_the_answer() -> None:
+    async with relaying(door=door()) as relay:
+        headers = {**bearer(PLAIN), "origin": "https://evil.example"}
+        answer = await ask(relay, "POST", CHAT, BODY, headers)
+        assert answer.status == 200
+        assert "access-control-allow-origin" not in answer.headers
+
+
+# Ids
+
+
+async def test_a_request_keeps_the_id_that_it_came_with() -> None:
+    async with relaying(door=door(OPEN)) as relay:
+        answer = await ask(relay, "POST", CHAT, BODY, {"x-request-id": "mine-1"})
+        assert answer.headers["x-request-id"] == "mine-1"
+        assert relay.upstream.requests[-1].header("x-request-id") == "mine-1"
+
+
+@pytest.mark.parametrize("given", [None, "", "with blank", "x" * 200, "ä", 'q"uote'])
+async def test_a_request_gets_an_id_of_its_own_where_it_has_none_of_use(given: str | None) -> None:
+    async with relaying(door=door(OPEN)) as relay:
+        headers = {} if given is None else {"x-request-id": given}
+        ids = set()
+        for _ in range(3):
+            answer = await ask(relay, "POST", CHAT, BODY, headers)
+            assert answer.headers["x-request-id"].startswith("req-")
+            ids.add(answer.headers["x-request-id"])
+            assert relay.upstream.requests[-1].header("x-request-id") in ids
+        assert len(ids) == 3
