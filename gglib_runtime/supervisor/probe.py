@@ -1,4 +1,4 @@
-"""Questions to whoever listens on an engine's port: `GET /props`, with a key or without; `/slots`.
+"""Questions to whoever listens on an engine's port: `/props`, with a key or without, and others.
 
 Not here: what to make of the answers. Own HTTP of a few lines, because a client library would cost
 more than the engines' answers take.
@@ -59,8 +59,15 @@ async def probe(port: int, api_key: str | None, timeout_seconds: float = PROBE_S
 
 async def ask_slots(port: int, api_key: str) -> bytes | None:
     """The body of `GET /slots`; None when no answer comes in time, or another one."""
+    return await ask(port, "/slots", api_key)
+
+
+async def ask(
+    port: int, path: str, api_key: str, timeout_seconds: float = PROBE_SECONDS
+) -> bytes | None:
+    """The body at that path; None when no answer comes in time, or one that is not 200."""
     try:
-        async with asyncio.timeout(PROBE_SECONDS), _asked(port, "/slots", api_key) as reader:
+        async with asyncio.timeout(timeout_seconds), _asked(port, path, api_key) as reader:
             head = await reader.readuntil(b"\r\n\r\n")
             return await _body(head, reader) if head.split(b" ", 2)[1:2] == [b"200"] else None
     except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
