@@ -27,7 +27,11 @@ class LimitRule:
     """A glob of key names; callers without a key have none."""
 
 
-@dataclass(frozen=True, slots=True)
+# Callers and demands are made for each request: they are not frozen, for setting the fields of a
+# frozen value costs as much as counting it. Nobody changes them.
+
+
+@dataclass(slots=True)
 class Caller:
     """Who asks: a key, or an address where no key is needed."""
 
@@ -37,7 +41,7 @@ class Caller:
     all of that. Empty for a unix socket's."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Demand:
     """What a request may come to use, as far as it can be told before it runs."""
 

@@ -60,7 +60,8 @@ class Model:
         taken_tokens, taken_cost, day = taken
         most = self.allowance.tokens_per_minute or 0
         self.running -= 1
-        self.tokens = max(self.tokens + min(taken_tokens, most) - tokens, Fraction(-10 * most))
+        left = min(self.tokens + min(taken_tokens, most) - tokens, Fraction(most))
+        self.tokens = max(left, Fraction(-10 * most))
         self.spent[day] += cost - taken_cost
 
 
@@ -93,6 +94,7 @@ def test_the_limiter_decides_as_the_model_does(
     clock, model = Clock(), Model(allowance)
     limits = limiter(clock, allowance)
     running: list[tuple[Reservation, tuple[int, Fraction, int]]] = []
+    lost: list[tuple[int, Fraction, int]] = []
     for step, amount, cost in steps:
         match step:
             case "advance":
@@ -101,6 +103,8 @@ def test_the_limiter_decides_as_the_model_does(
                 model.day = int((clock.unix - MIDNIGHT) // DAY)
             case "reserve" if not allowance.is_unlimited:
                 taken = (int(amount), Fraction(cost), model.day)
+                while lost:  # what is lost is found with the next request
+                    model.settle(lost.pop(), 0, Fraction(0))
                 is_free = model.reserve(taken[0], taken[1])
                 try:
                     wish = demand(tokens=int(amount), cost=cost)
@@ -112,11 +116,10 @@ def test_the_limiter_decides_as_the_model_does(
             case "settle" if running:
                 reservation, taken = running.pop(0)
                 reservation.settle(tokens=int(amount), cost=cost)
+                del reservation
                 model.settle(taken, int(amount), Fraction(cost))
             case "lose" if running:
-                _, taken = running.pop()
-                _ = reservation = None  # the last names of it
-                model.settle(taken, 0, Fraction(0))
+                lost.append(running.pop()[1])
             case _:
                 pass
     for reservation, _ in running:
