@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import ssl
 from collections.abc import AsyncIterator, Mapping
@@ -108,6 +109,11 @@ class RawConnection:
         """Everything until the server closes."""
         async with asyncio.timeout(WAIT_SECONDS):
             return await self.reader.read()
+
+    async def rest_of_answer(self) -> None:
+        """Read one answer, or what there is of it when the server closes."""
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            await self.answer()
 
     async def ask(self, method: str, path: str, body: Any = None, **options: Any) -> Answer:
         """Send a request and read its answer."""

@@ -1,0 +1,321 @@
+"""The books: every request that is admitted leaves one record, however it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from gglib_core.errors import RateLimited, RequestCancelled
+from gglib_core.generations import Generation, InMemoryGenerationLog
+from gglib_core.rate_limiting import Caller, Demand, Standing
+from gglib_proxy.books import Books
+from gglib_proxy.limits import Limits
+from tests.catalog_entries import model
+from tests.planes import BODY, CHAT, EMBEDDER, STREAM_BODY, Relay, relaying
+from tests.upstreams import Peer, answering, event, response, silent, stream
+
+PATH = "/v1/chat/completions"
+TIMINGS = {"cache_n": 3, "prompt_n": 7, "predicted_n": 8, "predicted_per_second": 250.5}
+ANSWER = {
+    "choices": [{"finish_reason": "stop", "message": {"content": "hello"}}],
+    "usage": {"prompt_tokens": 10, "completion_tokens": 8},
+    "id": "chatcmpl-abc",
+    "timings": TIMINGS,
+}
+DELTA = event({"choices": [{"delta": {"content": "x"}}], "id": "chatcmpl-abc"})
+END = event({"choices": [{"finish_reason": "length"}], "id": "chatcmpl-abc", "timings": TIMINGS})
+DONE = event("[DONE]")
+
+
+def books(log: InMemoryGenerationLog, **parts: Any) -> Books:
+    return Books(log=log, clock=lambda: 1_000.5, **parts)
+
+
+async def records_of(relay: Relay, log: InMemoryGenerationLog, count: int = 1) -> list[Generation]:
+    await relay.running.until(lambda: len(log.generations) >= count)
+    await relay.running.idle()
+    assert len(log.generations) == count
+    return log.generations
+
+
+async def test_an_answer_leaves_a_record_that_says_everything() -> None:
+    log = InMemoryGenerationLog()
+    priced = replace(CHAT, input_cost_per_1k=0.5, output_cost_per_1k=2.0, currency="EUR")
+    script = answering(response(json.dumps(ANSWER).encode()))
+    async with relaying(script, models=[priced], books=books(log)) as relay:
+        answer = await relay.client.ask("POST", PATH, BODY, headers={"X-Request-Id": "mine"})
+        [record] = await records_of(relay, log)
+        lease = relay.running.ledger.leases[-1]
+    assert record.id == answer.headers["x-gglib-generation-id"]
+    assert (record.request_id, record.upstream_id) == ("mine", "chatcmpl-abc")
+    assert (record.created_ms, record.endpoint, record.is_stream) == (1_000_500, PATH, False)
+    assert (record.model, record.model_id, record.provider) == ("chat", 1, "llama-server")
+    assert (record.target, record.provider_health) == (lease.target.launch_id, "healthy")
+    assert (record.key_id, record.api_key_id) == (None, None)
+    assert (record.status, record.error, record.finish_reason) == (200, None, "stop")
+    assert (record.prompt_tokens, record.cached_tokens, record.completion_tokens) == (10, 3, 8)
+    assert (record.is_estimated, record.tokens_per_second) == (False, 250.5)
+    assert record.prompt_cost == pytest.approx(0.005)
+    assert record.completion_cost == pytest.approx(0.016)
+    assert record.currency == "EUR"
+    assert record.first_token_ms is not None
+    assert 0 <= record.load_ms <= record.queue_ms <= record.first_token_ms <= record.total_ms
+    assert record.swap_id == lease.swap_id is not None
+
+
+async def test_the_second_answer_of_a_loaded_model_waited_for_no_swap() -> None:
+    log = InMemoryGenerationLog()
+    async with relaying(books=books(log)) as relay:
+        for _ in range(3):
+            await relay.client.ask("POST", PATH, BODY)
+        records = await records_of(relay, log, 3)
+    assert [record.swap_id is None for record in records] == [False, True, True]
+    assert len({record.id for record in records}) == 3
+
+
+async def test_a_stream_is_recorded_by_its_last_event() -> None:
+    log = InMemoryGenerationLog()
+    async with relaying(answering(stream(DELTA, DELTA, END, DONE)), books=books(log)) as relay:
+        answer = await relay.client.ask("POST", PATH, STREAM_BODY)
+        [record] = await records_of(relay, log)
+    assert record.id == answer.headers["x-gglib-generation-id"]
+    assert (record.is_stream, record.finish_reason, record.completion_tokens) == (True, "length", 8)
+
+
+@pytest.mark.parametrize(
+    ("script", "status", "error", "health"),
+    [
+        (answering(response(status="500 No")), 500, "upstream_error", "failing"),
+        (answering(response(status="400 No")), 400, "upstream_error", "healthy"),
+        (answering(b"nonsense\r\n\r\n"), 502, "upstream_protocol_error", "healthy"),
+    ],
+)
+async def test_a_failure_is_recorded_with_its_status_and_class(
+    script: Any, status: int, error: str, health: str
+) -> None:
+    log = InMemoryGenerationLog()
+    async with relaying(script, books=books(log)) as relay:
+        answer = await relay.client.ask("POST", PATH, BODY)
+        [record] = await records_of(relay, log)
+        assert answer.headers["x-gglib-generation-id"] == record.id
+    assert (record.status, record.error, record.provider_health) == (status, error, health)
+    assert record.completion_tokens == 0
+
+
+async def test_an_error_inside_a_stream_is_recorded_as_what_it_was() -> None:
+    log = InMemoryGenerationLog()
+
+    async def dies(peer: Peer) -> None:
+        await peer.request()
+        peer.send(stream(DELTA)[: -len(b"0\r\n\r\n")])
+        peer.close()
+
+    async with relaying(dies, books=books(log)) as relay:
+        relay.client.request("POST", PATH, STREAM_BODY)
+        await relay.client.rest_of_answer()
+        [record] = await records_of(relay, log)
+    assert (record.status, record.error) == (502, "upstream_lost")
+    assert (record.completion_tokens, record.is_estimated) == (1, True)
+
+
+async def test_a_client_that_leaves_is_recorded_as_one() -> None:
+    log = InMemoryGenerationLog()
+    async with relaying(silent(), books=books(log)) as relay:
+        async with relay.running.open() as client:
+            client.request("POST", PATH, BODY)
+            await relay.running.until(lambda: len(relay.upstream.requests) == 1)
+        [record] = await records_of(relay, log)
+    assert (record.status, record.error, record.is_estimated) == (499, "client_left", True)
+
+
+async def test_a_request_that_somebody_cancels_is_told_and_recorded() -> None:
+    log = InMemoryGenerationLog()
+    async with relaying(silent(), books=books(log)) as relay:
+        relay.client.request("POST", PATH, BODY)
+        await relay.running.until(lambda: len(relay.upstream.requests) == 1)
+        [exchange] = relay.plane.exchanges
+        assert exchange.generation_id is not None
+        exchange.cancel(RequestCancelled())
+        answer = await relay.client.answer()
+        assert (answer.status, answer.json["error"]["code"]) == (409, "request_cancelled")
+        [record] = await records_of(relay, log)
+    assert (record.status, record.error) == (409, "request_cancelled")
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [(PATH, {"model": "none"}), (PATH, b"nonsense"), ("/v1/embeddings", {"model": "chat"})],
+)
+async def test_what_is_not_admitted_leaves_no_record(path: str, body: Any) -> None:
+    log = InMemoryGenerationLog()
+    async with relaying(books=books(log)) as relay:
+        answer = await relay.client.ask("POST", path, body)
+        assert answer.status in (400, 404)
+        assert "x-gglib-generation-id" not in answer.headers
+        assert log.generations == []
+        assert relay.plane.books.tally.requests[("POST", path, answer.status)].count == 1
+
+
+async def test_a_look_at_an_engine_is_no_generation() -> None:
+    log = InMemoryGenerationLog()
+    async with relaying(books=books(log)) as relay:
+        await relay.client.ask("POST", PATH, BODY)
+        assert (await relay.client.ask("GET", "/slots")).status == 200
+        await records_of(relay, log, 1)
+
+
+class FakeLimiter:
+    """Refuses what it is told to refuse, and keeps what was settled."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+        self.demands: list[Demand] = []
+        self.settled: list[tuple[int, float]] = []
+        self.standing: Standing | None = Standing(
+            limit_requests=5,
+            remaining_requests=4,
+            reset_requests_seconds=12.5,
+            limit_tokens=900,
+            remaining_tokens=800,
+            reset_tokens_seconds=75.0,
+        )
+
+    def reserve(self, caller: Caller, demand: Demand) -> FakeLimiter:
+        if self.error is not None:
+            raise self.error
+        self.demands.append(demand)
+        return self
+
+    def settle(self, *, tokens: int, cost: float) -> None:
+        self.settled.append((tokens, cost))
+
+    def reset(self, caller_name: str | None = None) -> int:
+        return 0
+
+
+async def test_limits_are_reserved_and_settled_from_what_was_used() -> None:
+    limiter = FakeLimiter()
+    priced = replace(CHAT, input_cost_per_1k=0.5, output_cost_per_1k=2.0)
+    parts = books(InMemoryGenerationLog(), limiter=limiter)
+    script = answering(response(json.dumps(ANSWER).encode()))
+    async with relaying(script, models=[priced], books=parts) as relay:
+        body = json.dumps({**BODY, "max_tokens": 50, "pad": "x" * 350}).encode()
+        answer = await relay.client.ask("POST", PATH, body)
+        await relay.running.idle()
+    prompt = len(body) // 4
+    [demand] = limiter.demands
+    assert (demand.model, demand.tokens) == ("chat", prompt + 50)
+    assert demand.cost == pytest.approx((prompt * 0.5 + 50 * 2.0) / 1000)
+    assert limiter.settled == [(18, pytest.approx(0.021))]
+    told = {name: value for name, value in answer.headers.items() if "ratelimit" in name}
+    assert told == {
+        "x-ratelimit-limit-requests": "5",
+        "x-ratelimit-remaining-requests": "4",
+        "x-ratelimit-reset-requests": "12.5s",
+        "x-ratelimit-limit-tokens": "900",
+        "x-ratelimit-remaining-tokens": "800",
+        "x-ratelimit-reset-tokens": "1m15s",
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "tokens"),
+    [
+        (PATH, {"model": "chat", "max_completion_tokens": 7}, 7),
+        (PATH, {"model": "chat", "max_tokens": "many"}, 1024),
+        (PATH, {"model": "chat", "n_predict": -1}, 1024),
+        ("/v1/embeddings", {"model": "embedder", "input": "x"}, 0),
+    ],
+)
+async def test_the_longest_answer_is_reserved(path: str, body: Any, tokens: int) -> None:
+    limiter = FakeLimiter()
+    async with relaying(books=books(InMemoryGenerationLog(), limiter=limiter)) as relay:
+        sent = json.dumps(body).encode()
+        assert (await relay.client.ask("POST", path, sent)).status == 200
+    assert [demand.tokens - len(sent) // 4 for demand in limiter.demands] == [tokens]
+
+
+async def test_whoever_has_used_up_his_limit_is_told_when_to_come_back() -> None:
+    limiter = FakeLimiter(RateLimited("requests_per_minute", 5, 2.2))
+    parts = books(InMemoryGenerationLog(), limiter=limiter)
+    async with relaying(books=parts) as relay:
+        answer = await relay.client.ask("POST", PATH, BODY)
+        assert (answer.status, answer.json["error"]["type"]) == (429, "rate_limit_error")
+        assert answer.headers["retry-after"] == "3"
+        assert parts.tally.limits == {"requests_per_minute": 1}
+        assert relay.running.ledger.leases == []
+
+
+class FullLog(InMemoryGenerationLog):
+    """Takes nothing until it is emptied."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.room = asyncio.Event()
+        self.waiting = 0
+
+    @property
+    def is_full(self) -> bool:
+        return not self.room.is_set()
+
+    async def wait_for_room(self) -> None:
+        self.waiting += not self.room.is_set()
+        await self.room.wait()
+
+
+async def test_nothing_is_admitted_that_could_not_be_recorded() -> None:
+    log = FullLog()
+    async with relaying(books=books(log)) as relay:
+        relay.client.request("POST", PATH, BODY)
+        await relay.running.until(lambda: log.waiting == 1)
+        assert relay.upstream.requests == []
+        log.room.set()
+        assert (await relay.client.answer()).status == 200
+        await records_of(relay, log)
+
+
+async def test_a_thousand_requests_with_random_ends_leave_a_thousand_records() -> None:
+    """Clients leave at any moment, models swap, engines fail: one record each."""
+    log = InMemoryGenerationLog()
+    chance = random.Random(7)
+    other = model(3, "other", capabilities=CHAT.capabilities)
+
+    async def moody(peer: Peer) -> None:
+        while True:
+            await peer.request()
+            mood = chance.random()
+            await asyncio.sleep(chance.random() * 0.004)
+            if mood < 0.1:
+                peer.close()
+                return
+            peer.send(stream(DELTA, DELTA, END, DONE) if mood < 0.5 else response())
+
+    async def visit(relay: Relay, number: int) -> None:
+        async with relay.running.open() as client:
+            name = chance.choice(["chat", "chat", "other", "embedder"])
+            client.request("POST", PATH, {"model": name}, headers={"X-Request-Id": f"n-{number}"})
+            if chance.random() < 0.5:
+                await asyncio.sleep(chance.random() * 0.01)
+            else:
+                await client.rest_of_answer()
+
+    async with relaying(
+        moody, models=[CHAT, EMBEDDER, other], max_resident=1, books=books(log), limits=Limits()
+    ) as relay:
+        for start in range(0, 1000, 50):
+            await asyncio.gather(*(visit(relay, start + step) for step in range(50)))
+        await relay.running.idle()
+        admitted = list(log.generations)
+        counted = relay.plane.books.tally.requests
+        refused = sum(times.count for (_, _, status), times in counted.items() if status == 400)
+        ended = sum(times.count for times in counted.values())
+    assert len({each.request_id for each in admitted}) == len(admitted)
+    assert len(admitted) == ended - refused
+    assert {each.status for each in admitted} >= {200, 499}
+    assert Counter(each.id for each in admitted).most_common(1)[0][1] == 1
