@@ -12,6 +12,7 @@ from tests.faults import (
     answers_again,
     ask,
     body,
+    ends_in_an_error,
     ends_with_no_clean_end,
     engine_of,
     faulty_server,
@@ -59,13 +60,18 @@ async def test_the_other_models_clients_notice_nothing(tmp_path: Path) -> None:
 async def test_a_waiting_client_is_told_when_the_engine_is_killed_before_the_first_byte(
     tmp_path: Path,
 ) -> None:
-    with faulty_server(tmp_path) as server:
+    """One that was sent in the moment of the death would be asked of the next engine."""
+    with faulty_server(tmp_path, "--set=stream_grace_seconds=0.5") as server:
         assert (await ask(server)).status == 200
         asking = asyncio.create_task(ask(server, first_token_seconds=60))
         await under_way(server, 1)
-        engine_of(server).kill()
-        answer = await asking
-        assert (answer.status, answer.json["error"]["code"]) == (502, "upstream_lost")
+        async with open_raw(port_of(server)) as later:
+            later.request("POST", CHAT, body(stream=True, first_token_seconds=60))
+            assert (await later.chunk_after_head()).startswith(b": ")
+            engine_of(server).kill()
+            answer = await asking
+            assert (answer.status, answer.json["error"]["code"]) == (502, "upstream_lost")
+            assert (await ends_in_an_error(later))["code"] == "upstream_lost"
         await nothing_left(server)
 
 
