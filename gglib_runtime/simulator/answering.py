@@ -1,7 +1,8 @@
 """One inference request from its arrival to the end of its answer.
 
-Waits for a slot, sends the answer at the pace of its plan, strikes with the plan's faults, and
-stops when the client leaves. Driven by the event loop's timers: there is no task to a request.
+Waits for a slot, sends the answer at its pace, and stops when the client leaves. Driven by the
+event loop's timers: there is no task to a request. Each token has its moment on one schedule, so
+that delays do not add up. Not here: what faults do (`faults/striking.py`).
 """
 
 from __future__ import annotations
@@ -11,54 +12,88 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from gglib_runtime.simulator.behaviour import AnswerPlan, Fault
+from gglib_runtime.simulator.behaviour import AnswerPlan
 from gglib_runtime.simulator.exchange import Exchange
-from gglib_runtime.simulator.generation import Dialect, Generation, error_body, json_bytes
+from gglib_runtime.simulator.faults.schema import LASTING_KINDS, Fault
+from gglib_runtime.simulator.faults.striking import Striking
+from gglib_runtime.simulator.generation import Dialect, Generation
+from gglib_runtime.simulator.latency.pace import Pace
 from gglib_runtime.simulator.log import EngineLog
 from gglib_runtime.simulator.records import Recorder
 from gglib_runtime.simulator.slots import Slots
+from gglib_runtime.simulator.tallies import Tallies
 
 _HOLD_POLL_SECONDS = 0.005
-GARBAGE = b"\x16\x03\x01 this is not HTTP\x00\xff\r\n\r\n"
 
 
 class Host(Protocol):
     """What an answer needs of the engine that gives it."""
 
-    slots: Slots
     log: EngineLog
     recorder: Recorder
+    tallies: Tallies
+    is_alone: bool
     is_stopping: bool
 
-    def answered(self, generation: Generation, *, is_whole: bool) -> None:
+    def slots_for(self, model: str) -> Slots:
+        """The slots in one of which the model's answers are made."""
+        ...
+
+    def pace_for(self, plan: AnswerPlan, generation: Generation, number: int) -> Pace | None:
+        """How fast the answer comes; None for all at once."""
+        ...
+
+    def fault_for(
+        self, plan: AnswerPlan, exchange: Exchange, model: str, *, is_stream: bool
+    ) -> Fault | None:
+        """What goes wrong with this request; to be asked once for each."""
+        ...
+
+    def is_overloaded(self) -> bool:
+        """Whether more requests are under way than may be, the one that asks included."""
+        ...
+
+    def refuse_overload(self, exchange: Exchange) -> None:
+        """Tell the client that there is no room."""
+        ...
+
+    def fail(self, exchange: Exchange, fault: Fault) -> None:
+        """Answer with the error that the fault says."""
+        ...
+
+    def answered(self, generation: Generation, exchange: Exchange, *, is_whole: bool) -> None:
         """Count an answer; `is_whole` when it was sent to its end."""
         ...
 
-    def crash(self) -> None:
-        """End the process with a signal."""
+    def crash(self, fault: Fault) -> None:
+        """End the process as the fault says."""
         ...
 
 
 class Answering:
-    """An answer under way; fills `Occupant`."""
+    """An answer under way; fills `Occupant` and `Struck`."""
 
     __slots__ = (
         "_arrived_at",
-        "_dialect",
         "_due",
-        "_exchange",
         "_fault",
         "_granted_at",
-        "_host",
         "_is_done",
-        "_is_stream",
+        "_label",
         "_loop",
+        "_pace",
         "_plan",
-        "_sent",
         "_slot",
+        "_slots",
+        "_striking",
         "_timer",
+        "dialect",
+        "exchange",
         "generation",
+        "host",
+        "is_stream",
         "number",
+        "sent",
     )
 
     def __init__(
@@ -74,111 +109,179 @@ class Answering:
     ) -> None:
         self.generation = generation
         self.number = number
-        self._host = host
-        self._exchange = exchange
-        self._dialect = dialect
+        self.host = host
+        self.exchange = exchange
+        self.dialect = dialect
+        self.is_stream = is_stream
+        self.sent = 0
+        """Streamed chunks with a token so far."""
         self._plan = plan
-        self._is_stream = is_stream
-        self._fault: Fault | None = next((f for f in plan.faults if f.strikes(number)), None)
+        self._pace: Pace | None = None
+        self._fault: Fault | None = None  # that will strike
+        self._striking: Striking | None = None  # that has struck, and lasts
         self._loop = asyncio.get_running_loop()
         self._arrived_at = self._granted_at = self._loop.time()
         self._due = 0.0
-        self._sent = 0
+        self._slots = host.slots_for(generation.model)
         self._slot = -1
+        self._label = ("", "")
         self._is_done = False
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
         """Take a slot, or a place in the queue for one."""
-        self._exchange.on_gone = self._gone
-        self._host.recorder.write(
-            "request",
-            request=self.number,
-            path=self._exchange.request.path,
-            connection=self._exchange.connection_number,
-        )
-        self._host.slots.request(self)
+        host, exchange, model = self.host, self.exchange, self.generation.model
+        self._label = host.tallies.begin(exchange.request.path, model)
+        exchange.on_gone = self._gone
+        if host.recorder.is_on:
+            host.recorder.write(
+                "request",
+                request=self.number,
+                path=exchange.request.path,
+                connection=exchange.connection_number,
+            )
+        self._fault = host.fault_for(self._plan, exchange, model, is_stream=self.is_stream)
+        if host.is_overloaded():
+            host.refuse_overload(exchange)
+            self.finish("overloaded")
+        elif self._fault is not None and self._is_refusal(self._fault):
+            self._strike(self._fault)
+        else:
+            self._pace = host.pace_for(self._plan, self.generation, self.number)
+            self._slots.request(self)
+
+    def _is_refusal(self, fault: Fault) -> bool:
+        """Whether it is answered before anything is computed, as hosted APIs do."""
+        return self.host.is_alone and fault.kind == "status" and not fault.after_chunks
 
     def granted(self, slot: int) -> None:
         self._slot = slot
         self.generation.slot = slot
         self._granted_at = self._due = self._loop.time()
-        self._host.log.launched(slot, self.number)
-        if self._host.recorder.is_on:
+        self.host.log.launched(slot, self.number)
+        if self.host.recorder.is_on:
             waited = self._granted_at - self._arrived_at
-            self._host.recorder.write("begin", request=self.number, slot=slot, waited=waited)
-        self._after(self._plan.first_token_seconds, self._advance)
+            self.host.recorder.write("begin", request=self.number, slot=slot, waited=waited)
+        pace = self._pace
+        self.after(0.0 if pace is None else pace.first_token_seconds(self._slots.busy), self._go)
 
     # steps
 
-    def _after(self, seconds: float, step: Callable[[], None]) -> None:
-        """Go on `seconds` after the last step was due; a delay is not made up for."""
+    def after(self, seconds: float, step: Callable[[], None]) -> None:
+        """Go on `seconds` after the last step was due, however late that came."""
         if seconds <= 0:
             step()
         else:
-            self._due = max(self._due + seconds, self._loop.time())
+            self._due += seconds
             self._timer = self._loop.call_at(self._due, step)
 
-    def _advance(self) -> None:
+    def _go(self) -> None:
         """Send the next part, unless something keeps it back or strikes."""
-        if self._is_done or self._host.is_stopping:
+        if self._is_done or self.host.is_stopping:
             return
-        if self._fault is not None and self._sent >= self._fault.after_chunks:
+        if self._fault is not None and self.sent >= self._fault.after_chunks:
             self._strike(self._fault)
         elif self._is_held():
-            self._timer = self._loop.call_later(_HOLD_POLL_SECONDS, self._advance)
-        elif self._exchange.is_paused:
-            self._host.recorder.write("paused", request=self.number, chunks=self._sent)
-            self._exchange.on_writable = self._advance
-        elif self._is_stream:
+            self._timer = self._loop.call_later(_HOLD_POLL_SECONDS, self._go_late)
+        elif self.exchange.is_paused:
+            self.host.recorder.write("paused", request=self.number, chunks=self.sent)
+            self.exchange.on_writable = self._go_late
+        elif self.is_stream:
             self._send_part()
         else:
             self._note_first_token()
-            whole = self._plan.token_seconds * max(self.generation.count - 1, 0)
-            self._after(whole, self._answer_whole)
+            self.after(self._rest_seconds(), self._answer_whole)
+
+    def _go_late(self) -> None:
+        """Go on after a wait that is no part of the schedule."""
+        self._due = self._loop.time()
+        self.exchange.on_writable = None
+        self._go()
 
     def _is_held(self) -> bool:
         hold = self._plan.hold_until
         return (
             hold is not None
-            and self._sent >= self._plan.hold_after_chunks
+            and self.sent >= self._plan.hold_after_chunks
             and not Path(hold).exists()
         )
 
+    def _rest_seconds(self) -> float:
+        """What the tokens behind the first take."""
+        pace, running = self._pace, self._slots.busy
+        if pace is None:
+            return 0.0
+        return sum(pace.gap_seconds(running, sent) for sent in range(1, self.generation.count))
+
     def _send_part(self) -> None:
         """Send one token, or what follows the last one."""
-        if self._sent == self.generation.count:
-            self._note_times()
-            for chunk in self._dialect.closing():
-                self._exchange.send(chunk)
-            self._exchange.end()
-            self._finish("done")
+        striking = self._striking
+        if self.sent == self.generation.count and not (striking and striking.is_endless):
+            self._close_stream()
             return
-        self._exchange.on_writable = None
-        self._exchange.send(self._next_event())
-        self._sent += 1
-        gap = self._plan.token_seconds if self._sent < self.generation.count else 0.0
-        if gap > 0:
-            self._after(gap, self._advance)
+        event = self.next_event()
+        self.sent += 1
+        self._send(event)
+        if striking is not None and striking.is_dripping:
+            striking.after_drip(self._go_on)
         else:
-            self._loop.call_soon(self._advance)
+            self._go_on()
 
-    def _next_event(self) -> bytes:
-        event = self._dialect.piece(self._sent)
-        if self._sent:
+    def _close_stream(self) -> None:
+        self._note_times()
+        closing, striking = self.dialect.closing(), self._striking
+        if striking is not None and striking.is_cutting:
+            striking.cut_before_last(closing)
+            self.finish("before_done")
+            return
+        for chunk in closing:
+            self._send(chunk)
+        if striking is not None and striking.is_dripping:
+            striking.after_drip(self._end_stream)
+        else:
+            self._end_stream()
+
+    def _go_on(self) -> None:
+        pace = self._pace
+        is_last = self.sent == self.generation.count  # what closes the stream comes at once
+        gap = 0.0 if pace is None or is_last else pace.gap_seconds(self._slots.busy, self.sent)
+        if gap > 0:
+            self.after(gap, self._go)
+        else:
+            self._loop.call_soon(self._go)
+
+    def _send(self, event: bytes) -> None:
+        if self._striking is None:
+            self.exchange.send(event)
+        else:
+            self._striking.send(event)
+
+    def _end_stream(self) -> None:
+        if not self._is_done and not self.exchange.is_over:
+            self.exchange.end()
+            self.finish("done")
+
+    def next_event(self) -> bytes:
+        """The next token's event; the head is sent before the first, and what opens the stream."""
+        event = self.dialect.piece(self.sent % max(self.generation.count, 1))
+        if self.sent:
             return event
         self._note_first_token()
-        self._exchange.begin_stream()
-        return self._dialect.opening() + event
+        self.exchange.begin_stream()
+        return self.dialect.opening() + event
 
     def _answer_whole(self) -> None:
-        if self._is_done or self._host.is_stopping:
+        if self._is_done or self.host.is_stopping:
             return
         self._note_times()
-        outcome = "gone" if self._exchange.is_over else "done"
-        if outcome == "done":
-            self._exchange.answer(200, self._dialect.whole())
-        self._finish(outcome)
+        outcome = "gone" if self.exchange.is_over else "done"
+        if outcome == "done" and self._striking is not None:
+            self._striking.answer_whole()
+            if self._striking.is_dripping or self._striking.is_endless:
+                return
+        elif outcome == "done":
+            self.exchange.answer(200, self.dialect.whole())
+        self.finish(outcome)
 
     def _note_first_token(self) -> None:
         self.generation.prompt_ms = (self._loop.time() - self._granted_at) * 1000
@@ -191,81 +294,58 @@ class Answering:
 
     def _gone(self) -> None:
         """The client has left."""
-        self._host.recorder.write("gone", request=self.number)
+        self.host.recorder.write("gone", request=self.number)
         if self._slot < 0:
-            self._host.slots.withdraw(self)
-            self._finish("gone")
-        elif self._is_stream or self._plan.notice_gone or self._host.is_stopping:
-            self._finish("gone")
+            self._slots.withdraw(self)
+            self.finish("gone")
+        elif self.is_stream or self._plan.notice_gone or self.host.is_stopping:
+            self.finish("gone")
 
-    def _finish(self, outcome: str) -> None:
+    def finish(self, outcome: str) -> None:
+        """The answer has ended, in one word how; nothing if it had."""
         if self._is_done:
             return
         self._is_done = True
         if self._timer is not None:
             self._timer.cancel()
-        self._exchange.on_gone = self._exchange.on_writable = None
-        if self._host.recorder.is_on:
-            self._host.recorder.write(
-                "end", request=self.number, slot=self._slot, outcome=outcome, chunks=self._sent
+        if self._striking is not None:
+            self._striking.close()
+        self.exchange.on_gone = self.exchange.on_writable = None
+        self._count(is_whole=outcome == "done")
+        if self.host.recorder.is_on:
+            self.host.recorder.write(
+                "end", request=self.number, slot=self._slot, outcome=outcome, chunks=self.sent
             )
         if self._slot >= 0:
             self._leave_slot(is_whole=outcome == "done")
 
+    def _count(self, *, is_whole: bool) -> None:
+        tokens = self.sent
+        if is_whole and not self.is_stream:
+            tokens = self.generation.count
+        self.host.tallies.end(self._label, self._loop.time() - self._arrived_at, tokens)
+
     def _leave_slot(self, *, is_whole: bool) -> None:
         generation = self.generation
-        self._host.log.released(
+        self.host.log.released(
             self._slot,
             self.number,
             (generation.prompt_tokens, generation.prompt_ms),
             (generation.count, generation.predicted_ms),
         )
-        self._host.answered(generation, is_whole=is_whole)
-        self._host.slots.release(self._slot)
+        self.host.answered(generation, self.exchange, is_whole=is_whole)
+        self._slots.release(self._slot)
 
     def _strike(self, fault: Fault) -> None:
+        self._fault = None
         if fault.kind == "stall":
+            if fault.seconds is not None:
+                self.after(fault.seconds, self._go)
             return
-        if fault.kind == "crash":
-            self._host.crash()
-        elif fault.kind == "status":
-            self._fail(fault)
-        elif self._is_stream:
-            self._spoil_stream(fault)
+        striking = Striking(self, fault)
+        if fault.kind in LASTING_KINDS or (fault.kind == "before_done" and self.is_stream):
+            self._striking = striking
+            self._go()
         else:
-            self._spoil_whole(fault)
-        self._finish(fault.kind)
-
-    def _fail(self, fault: Fault) -> None:
-        if self._sent:
-            self._exchange.send(self._dialect.error(fault.status, fault.message))
-            self._exchange.end()
-        else:
-            self._exchange.answer(fault.status, json_bytes(error_body(fault.status, fault.message)))
-
-    def _spoil_stream(self, fault: Fault) -> None:
-        exchange = self._exchange
-        if fault.kind == "garbage":
-            exchange.send_raw(GARBAGE)
-        elif fault.kind in {"malformed", "half_event"}:
-            event = self._next_event() if self._sent < self.generation.count else b"data: {}\n\n"
-            if fault.kind == "malformed":
-                exchange.send_raw(b"zz\r\n" + event)
-            else:
-                exchange.send(event[: len(event) // 2])
-        self._part(fault)
-
-    def _spoil_whole(self, fault: Fault) -> None:
-        if fault.kind == "garbage":
-            self._exchange.send_raw(GARBAGE)
-        elif fault.kind in {"malformed", "half_event"}:
-            body = self._dialect.whole()
-            head = f"HTTP/1.1 200 OK\r\nServer: llama.cpp\r\nContent-Length: {len(body)}\r\n\r\n"
-            self._exchange.send_raw(head.encode() + body[: len(body) // 2])
-        self._part(fault)
-
-    def _part(self, fault: Fault) -> None:
-        if fault.kind == "reset":
-            self._exchange.reset()
-        else:
-            self._exchange.close()
+            striking.strike()
+            self.finish(fault.kind)

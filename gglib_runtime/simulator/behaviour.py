@@ -1,9 +1,10 @@
-"""What the simulator is told to do: timing and faults, from its environment or from a request.
+"""What the simulator is told to do: timing and faults, from its environment, a file or a request.
 
-`GGLIB_SIM` holds one JSON object, or `@PATH` of a file with one, which is read at start. Its keys
-are the fields of `Behaviour`; an unknown key ends the process with exit code 2, so that a misspelt
-fault does not pass for a healthy engine. A request may change the fields of `AnswerPlan` for itself
-with a root field `gglib_sim` in its JSON body, which proxies pass on untouched.
+`GGLIB_SIM` holds one JSON object, or `@PATH` of a file with one (or with TOML), which is read at
+start. Its keys are the fields of `Behaviour`; an unknown key ends the process with exit code 2, so
+that a misspelt fault does not pass for a healthy engine. A request may change the fields of
+`AnswerPlan` for itself with a root field `gglib_sim` in its JSON body, which proxies pass on
+untouched. The admin API takes the same fields.
 
 `GGLIB_SIM_RECORD` names a file for events: see `records.py`.
 """
@@ -12,59 +13,42 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
+
+from gglib_runtime.simulator.faults.schema import Count, Fault, Seconds
+from gglib_runtime.simulator.limits import RateLimit
+from gglib_runtime.simulator.problems import explained
 
 ENVIRONMENT_NAME = "GGLIB_SIM"
 REQUEST_FIELD = "gglib_sim"
 
-FaultKind = Literal[
-    "status", "stall", "close", "reset", "garbage", "malformed", "half_event", "crash"
-]
+Positive = Annotated[float, Meta(gt=0)]
+
 LoadFailure = Literal[
     "out_of_memory", "bad_file", "unknown_architecture", "bad_flag", "port_taken", "killed"
 ]
 
 
-class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One thing that goes wrong with some of the answers.
-
-    - `status`: an error answer; once the stream runs, an error event and then a normal end
-    - `stall`: nothing more is sent, for as long as the client stays
-    - `close`, `reset`: the connection ends (FIN, RST) where the next byte would be
-    - `garbage`: bytes that are no HTTP, then the connection ends
-    - `malformed`: a streamed answer's next chunk size is not a number; a whole answer is shorter
-      than its Content-Length; then the connection ends
-    - `half_event`: the next event is cut in its middle by the end of the connection
-    - `crash`: the process dies of `crash_signal`
-    """
-
-    kind: FaultKind
-    after_chunks: int = 0
-    """Streamed chunks that are sent first; 0 strikes before the answer's head."""
-    from_request: int = 1
-    """The first inference request that is struck, counted from 1."""
-    requests: int | None = None
-    """How many requests are struck; None means all from there on."""
-    status: int = 500
-    message: str = "simulated failure"
-
-    def strikes(self, number: int) -> bool:
-        """Whether the `number`-th request is struck."""
-        past = number - self.from_request
-        return past >= 0 and (self.requests is None or past < self.requests)
-
-
 class AnswerPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How one inference request is answered."""
 
-    first_token_seconds: float = 0.0
-    """Time in the slot before the first byte of the answer."""
-    token_seconds: float = 0.0
+    profile: str | None = None
+    """Whose latencies the answers have: a shipped profile, a file of one or of measurements, `auto`
+    for what the model's name tells, `none`. None leaves it to the two fields below."""
+    slowdown: Positive = 1.0
+    """Multiplies what the profile says."""
+    seed: int | None = None
+    """Of everything that is drawn. Of one request: its draws depend on that, not on its number."""
+    first_token_seconds: Seconds = 0.0
+    """Time in the slot before the first byte of the answer; where given, no profile counts."""
+    token_seconds: Seconds = 0.0
     """Time between two tokens; a whole answer waits for all of them."""
-    tokens: int = 8
-    """Tokens of an answer, unless the request's limit is lower."""
+    tokens: Count = 0
+    """Tokens of an answer, unless the request's limit is lower; 0 is what the profile says, or 8
+    where it says nothing."""
     hold_until: str | None = None
     """A file; the answer stops before its next chunk until the file exists."""
     hold_after_chunks: int = 0
@@ -78,6 +62,15 @@ class AnswerPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 class Behaviour(AnswerPlan, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How one simulator process lives and answers."""
+
+    models: dict[str, str] = {}
+    """Profiles by globs of models' names, tried in order before `profile`."""
+    scenario: str | None = None
+    """The scenario that plays from the start: a shipped one, or a file."""
+    limits: tuple[RateLimit, ...] = ()
+    """What beyond gets 429."""
+    max_concurrent: Annotated[int, Meta(ge=1)] | None = None
+    """Inference requests at once; what is beyond is told that the server is overloaded."""
 
     bind_seconds: float = 0.0
     """Time before the port is bound: connections are refused so long."""
@@ -136,6 +129,8 @@ class Behaviour(AnswerPlan, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Their length."""
     ballast_bytes: int = 0
     """Memory taken, in steps, while loading."""
+    ballast_held_seconds: Seconds = 0.0
+    """How long that memory stays taken after the process has ended, by a child that outlives it."""
 
     @property
     def fails_to_load(self) -> bool:
@@ -151,10 +146,42 @@ def read_behaviour(environment: Mapping[str, str]) -> Behaviour:
     text = environment.get(ENVIRONMENT_NAME, "")
     try:
         if text.startswith("@"):
-            text = Path(text[1:]).read_text()
+            return behaviour_from_file(Path(text[1:]))
         return msgspec.json.decode(text or "{}", type=Behaviour)
-    except (OSError, msgspec.DecodeError) as error:
+    except msgspec.DecodeError as error:
+        raise BadBehaviour(f"{ENVIRONMENT_NAME}: {explained(error)}") from error
+    except BadBehaviour as error:
         raise BadBehaviour(f"{ENVIRONMENT_NAME}: {error}") from error
+
+
+def behaviour_from_file(path: Path) -> Behaviour:
+    """What a file says, JSON or TOML; raises BadBehaviour."""
+    try:
+        text = path.read_text()
+        if path.suffix != ".toml":
+            return msgspec.json.decode(text or "{}", type=Behaviour)
+        return msgspec.convert(_toml(text), Behaviour)
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise BadBehaviour(f"{path}: {explained(error)}") from error
+
+
+def changed_behaviour(behaviour: Behaviour, changes: object) -> Behaviour:
+    """`behaviour` with what the object `changes`; raises BadBehaviour."""
+    names = Behaviour.__struct_fields__
+    try:
+        given = msgspec.convert(changes, dict[str, object])
+        wanted = msgspec.convert(changes, Behaviour)
+    except msgspec.ValidationError as error:
+        raise BadBehaviour(explained(error)) from error
+    return msgspec.structs.replace(
+        behaviour, **{name: getattr(wanted, name) for name in names if name in given}
+    )
+
+
+def _toml(text: str) -> dict[str, Any]:
+    import tomllib
+
+    return tomllib.loads(text)
 
 
 def changed_plan(plan: AnswerPlan, changes: object) -> AnswerPlan:
@@ -164,5 +191,5 @@ def changed_plan(plan: AnswerPlan, changes: object) -> AnswerPlan:
         given = msgspec.convert(changes, dict[str, object])
         wanted = msgspec.convert(changes, AnswerPlan)
     except msgspec.ValidationError as error:
-        raise BadBehaviour(f"{REQUEST_FIELD}: {error}") from error
+        raise BadBehaviour(f"{REQUEST_FIELD}: {explained(error)}") from error
     return AnswerPlan(**{name: getattr(wanted if name in given else plan, name) for name in names})

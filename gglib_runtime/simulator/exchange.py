@@ -61,6 +61,16 @@ class Exchange:
         self.status = status
         self._connection.send_answer(self, status, body, content_type, extra)
 
+    def begin_answer(self, length: int) -> None:
+        """Send the head of a whole answer, whose body follows by `send_raw`."""
+        self.status = 200
+        self._connection.send_answer_head(self, length)
+
+    def finish_answer(self) -> None:
+        """The body that was begun is complete."""
+        self.is_over = True
+        self._connection.finish_answer(self)
+
     def begin_stream(self) -> None:
         """Send the head of a streamed answer."""
         self.status = 200

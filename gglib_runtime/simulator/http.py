@@ -24,7 +24,7 @@ from gglib_proxy.http1.requests import RequestReader
 from gglib_proxy.limits import Limits
 from gglib_proxy.members import Members
 from gglib_proxy.tls import TlsConnection
-from gglib_runtime.simulator.exchange import Exchange, Request
+from gglib_runtime.simulator.exchange import JSON, Exchange, Request
 from gglib_runtime.simulator.wire import LlamaServerWire, Wire
 
 ENGINE_LIMITS = Limits(
@@ -52,6 +52,8 @@ class ServerOptions:
     close_idle: Literal["after_answer", "on_next_request"] | None = None
     on_connected: Callable[[int], None] = field(default=lambda number: None)
     on_closed: Callable[[int], None] = field(default=lambda number: None)
+    on_answered: Callable[[Exchange], None] = field(default=lambda exchange: None)
+    """Called with what was answered to its end."""
 
 
 Handler = Callable[[Exchange], None]
@@ -272,7 +274,18 @@ class Connection(asyncio.Protocol):
             exchange.request, status, content_type, len(body), closes=closes, extra=extra
         )
         self.write(head if exchange.request.method == "HEAD" else head + body)
+        self._server.options.on_answered(exchange)
         self._settle(closes=closes)
+
+    def send_answer_head(self, exchange: Exchange, length: int) -> None:
+        closes = self._is_last(exchange.request)
+        wire = self._server.options.wire
+        self.write(wire.answer_head(exchange.request, 200, JSON, length, closes=closes, extra=""))
+
+    def finish_answer(self, exchange: Exchange) -> None:
+        self._answers += 1
+        self._server.options.on_answered(exchange)
+        self._settle(closes=self._is_last(exchange.request))
 
     def send_stream_head(self, exchange: Exchange) -> None:
         wire = self._server.options.wire
@@ -285,6 +298,7 @@ class Connection(asyncio.Protocol):
         self._answers += 1
         if not exchange.request.is_http10:
             self.write(LAST_CHUNK)
+        self._server.options.on_answered(exchange)
         closes = self._server.options.wire.closes_after_streams or exchange.request.is_http10
         self._settle(closes=closes or self._is_last(exchange.request))
 

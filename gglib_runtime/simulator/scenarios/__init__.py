@@ -1,0 +1,1 @@
+"""What changes with time: phases of a scenario, one after the other."""
