@@ -1,6 +1,7 @@
 """What one answer consists of, and what every dialect can do with it.
 
-Not here: when its parts are sent (`answering.py`), or what they look like (the dialects).
+Not here: what it says (`answers.py`), when its parts are sent (`answering.py`), or what they look
+like (the dialects).
 """
 
 from __future__ import annotations
@@ -17,18 +18,30 @@ BUILD = "b0-simulator"
 
 
 @dataclass(slots=True, kw_only=True)
-class Generation:
-    """One answer: its text in tokens, and its counts."""
+class ToolCall:
+    """A tool that is called: its arguments are JSON, in the pieces that a stream has."""
 
-    model: str
+    name: str
+    pieces: list[str]
+    id: str = field(default_factory=lambda: new_identifier(""))
+
+    @property
+    def arguments(self) -> str:
+        return "".join(self.pieces)
+
+
+@dataclass(slots=True, kw_only=True)
+class Choice:
+    """One of the answers to a request: text, and then the tools that are called.
+
+    A stream has a step for each token of the text and for each piece of a call's arguments.
+    """
+
     words: list[str]
-    prompt_tokens: int
-    finish: Literal["stop", "length"] = "stop"
-    created: int = field(default_factory=lambda: int(time.time()))
-    id: str = field(default_factory=lambda: new_identifier("chatcmpl-"))
-    slot: int = -1
-    prompt_ms: float = 0.0
-    predicted_ms: float = 0.0
+    calls: list[ToolCall] = field(default_factory=list[ToolCall])
+    finish: Literal["stop", "length", "tool_calls"] = "stop"
+    stopped_by: str | None = None
+    """The stop string that ended it."""
 
     @property
     def text(self) -> str:
@@ -36,13 +49,48 @@ class Generation:
 
     @property
     def count(self) -> int:
-        return len(self.words)
+        """Its tokens, which are the steps of a stream."""
+        return len(self.words) + sum(len(call.pieces) for call in self.calls)
+
+    def call_at(self, step: int) -> tuple[int, ToolCall, int]:
+        """Which call the step after the text belongs to, and which of its pieces it is."""
+        left = step - len(self.words)
+        for index, call in enumerate(self.calls):
+            if left < len(call.pieces):
+                return index, call, left
+            left -= len(call.pieces)
+        raise IndexError(step)
+
+
+@dataclass(slots=True, kw_only=True)
+class Generation:
+    """One request's answers, and their counts."""
+
+    model: str
+    choices: list[Choice]
+    prompt_tokens: int
+    created: int = field(default_factory=lambda: int(time.time()))
+    id: str = field(default_factory=lambda: new_identifier("chatcmpl-"))
+    slot: int = -1
+    prompt_ms: float = 0.0
+    predicted_ms: float = 0.0
+    count: int = field(init=False)
+    """Steps of a stream: the tokens of its longest answer."""
+
+    def __post_init__(self) -> None:
+        self.count = max(choice.count for choice in self.choices) if self.choices else 0
+
+    @property
+    def first(self) -> Choice:
+        return self.choices[0]
 
     def usage(self) -> dict[str, Any]:
+        """What llama-server tells of its use: the first answer's tokens, whatever `n` is."""
+        count = self.first.count
         return {
-            "completion_tokens": self.count,
+            "completion_tokens": count,
             "prompt_tokens": self.prompt_tokens,
-            "total_tokens": self.prompt_tokens + self.count,
+            "total_tokens": self.prompt_tokens + count,
             "prompt_tokens_details": {"cached_tokens": 0},
         }
 
@@ -74,7 +122,7 @@ class Dialect(Protocol):
         ...
 
     def piece(self, index: int) -> bytes:
-        """The event of one token."""
+        """The events of one step; never empty."""
         ...
 
     def closing(self) -> list[bytes]:
@@ -119,7 +167,7 @@ def error_body(status: int, message: str, **more: object) -> dict[str, Any]:
 
 
 class ApiError(Exception):
-    """The request is refused, in llama-server's words."""
+    """The request is refused; `name` and `param` are told by hosted APIs, as code and parameter."""
 
     def __init__(self, status: int, message: str, **more: object) -> None:
         super().__init__(message)

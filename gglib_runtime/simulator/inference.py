@@ -1,158 +1,261 @@
-"""The endpoints that generate text: what each asks for, and in which dialect it is answered."""
+"""The endpoints that generate text: what each asks for, and in which dialect it is answered.
+
+Each is as llama-server has it, or as OpenAI or Anthropic have it where the simulator stands alone.
+"""
 
 from __future__ import annotations
 
 from typing import Any, cast
 
-from gglib_runtime.simulator.completions import ChatCompletion, TextCompletion
+from gglib_runtime.simulator.answers import Wanted
+from gglib_runtime.simulator.completions import ChatCompletion, HostedChatCompletion
+from gglib_runtime.simulator.conversations import (
+    Conversation,
+    read_chat,
+    read_engine_chat,
+    read_messages,
+    read_response_input,
+)
 from gglib_runtime.simulator.engine import Engine
 from gglib_runtime.simulator.exchange import Exchange
-from gglib_runtime.simulator.generation import ApiError, json_bytes
-from gglib_runtime.simulator.messages import MessageAnswer
-from gglib_runtime.simulator.native import NativeCompletion
+from gglib_runtime.simulator.generation import ApiError, Generation, json_bytes
+from gglib_runtime.simulator.hosted_responses import HostedResponseAnswer
+from gglib_runtime.simulator.identifiers import new_identifier
+from gglib_runtime.simulator.json_forms import chat_schema, engine_schema, response_schema
+from gglib_runtime.simulator.logprobs import DEFAULT_ALTERNATIVES
+from gglib_runtime.simulator.messages import HostedMessageAnswer, MessageAnswer
+from gglib_runtime.simulator.parameters import (
+    ANTHROPIC,
+    CHAT_RULES,
+    LLAMA,
+    MESSAGE_RULES,
+    OPENAI,
+    RESPONSE_RULES,
+    check_parameters,
+    llama_rules,
+    require,
+)
 from gglib_runtime.simulator.requests import (
     JsonObject,
     Reading,
-    choice_count,
-    prompt_text,
     read_object,
-    several,
+    stop_strings,
     token_limit,
 )
 from gglib_runtime.simulator.responses import ResponseAnswer
-from gglib_runtime.simulator.text import chat_prompt, content_text, count_tokens
+from gglib_runtime.simulator.text import chat_prompt, count_tokens
+from gglib_runtime.simulator.tool_offers import (
+    chat_tools,
+    engine_tools,
+    message_tools,
+    response_tools,
+)
+from gglib_runtime.simulator.tools import ToolUse
 
-Message = dict[str, Any]
+_MOST_STOPS = 4
+_LIMIT_NAMES = ("max_completion_tokens", "max_tokens", "n_predict")
+
+
+def check_engine(engine: Engine, body: JsonObject) -> None:
+    """Raise ApiError for what llama-server refuses on every route that generates."""
+    check_parameters(body, llama_rules(engine.arguments.slots), LLAMA)
+
+
+# chats
 
 
 def chat(engine: Engine, exchange: Exchange) -> None:
     """POST /v1/chat/completions."""
-    body = read_object(exchange)
-    messages = _messages(body)
-    limit = token_limit(body, "max_completion_tokens", "max_tokens", "n_predict")
+    body = read_object(engine, exchange)
+    talk = _chat_conversation(engine, body)
+    if engine.is_alone:
+        use = chat_tools(body, follows_result=talk.follows_result)
+        schema, logprobs = chat_schema(body), _hosted_logprobs(body)
+    else:
+        use = engine_tools(body, follows_result=talk.follows_result)
+        schema, logprobs = engine_schema(body), _engine_logprobs(body)
     reading = Reading(engine, exchange, body)
-    generation = reading.generation(chat_prompt(messages), _last_text(messages), limit)
-    options: Any = body.get("stream_options") or {}
-    dialect = ChatCompletion(
+    wanted = Wanted(
+        asked=talk.asked,
+        limit=token_limit(body, *_LIMIT_NAMES),
+        count=int(body.get("n") or 1),
+        stops=stop_strings(body.get("stop"), _MOST_STOPS if engine.is_alone else None),
+        seed=body.get("seed"),
+        schema=schema,
+        use=use,
+    )
+    generation = reading.generation(chat_prompt(talk.turns, _listed_tools(body)), wanted)
+    _name_calls(generation, "call_" if engine.is_alone else "")
+    options = body.get("stream_options")
+    answer = HostedChatCompletion if engine.is_alone else ChatCompletion
+    dialect = answer(
         generation,
-        choices=choice_count(engine, body),
-        includes_usage=options.get("include_usage") is True,
+        includes_usage=isinstance(options, dict)
+        and cast("JsonObject", options).get("include_usage") is True,
+        logprobs=logprobs,
     )
     reading.start(generation, dialect)
 
 
-def completions(engine: Engine, exchange: Exchange) -> None:
-    """POST /v1/completions."""
-    body = read_object(exchange)
-    prompts = _prompts(body)
-    reading = Reading(engine, exchange, body)
-    limit = token_limit(body, "max_tokens", "n_predict")
-    generation = reading.generation("".join(prompts), prompts[0], limit)
-    reading.start(generation, TextCompletion(generation, choices=len(prompts)))
+def _chat_conversation(engine: Engine, body: JsonObject) -> Conversation:
+    if engine.is_alone:
+        require(body, "model", OPENAI)
+        require(body, "messages", OPENAI)
+        check_parameters(body, CHAT_RULES, OPENAI)
+        return read_chat(body["messages"])
+    require(body, "messages", LLAMA)
+    found = read_engine_chat(body["messages"])
+    check_engine(engine, body)
+    return found
 
 
-def native(engine: Engine, exchange: Exchange) -> None:
-    """POST /completion."""
-    body = read_object(exchange)
-    _answer_natively(engine, exchange, body, _prompts(body))
+def _engine_logprobs(body: JsonObject) -> int | None:
+    if body.get("top_logprobs") is not None and not body.get("logprobs"):
+        raise ApiError(400, "top_logprobs requires logprobs to be set to true")
+    if not body.get("logprobs"):
+        return None
+    if body.get("tools") and body.get("stream") is True:
+        raise ApiError(400, "logprobs is not supported with tools + stream")
+    most = body.get("top_logprobs")
+    return most if isinstance(most, int) else DEFAULT_ALTERNATIVES
 
 
-def infill(engine: Engine, exchange: Exchange) -> None:
-    """POST /infill."""
-    body = read_object(exchange)
-    parts = [body.get(name, "") for name in ("input_prefix", "input_suffix")]
-    prompt = f"<|fim_prefix|>{parts[0]}<|fim_suffix|>{parts[1]}<|fim_middle|>"
-    _answer_natively(engine, exchange, body, [prompt])
+def _hosted_logprobs(body: JsonObject) -> int | None:
+    if body.get("logprobs"):
+        return body.get("top_logprobs") or 0
+    if body.get("top_logprobs"):
+        message = "The 'top_logprobs' parameter is only allowed when 'logprobs' is enabled."
+        raise ApiError(400, message, param="top_logprobs")
+    return None
 
 
-def _answer_natively(
-    engine: Engine, exchange: Exchange, body: JsonObject, prompts: list[str]
-) -> None:
-    reading = Reading(engine, exchange, body)
-    limit = token_limit(body, "n_predict", "max_tokens")
-    generation = reading.generation("".join(prompts), prompts[0], limit)
-    reading.start(generation, NativeCompletion(generation, prompts, limit))
+def _listed_tools(body: JsonObject) -> list[Any]:
+    tools = body.get("tools")
+    return cast("list[Any]", tools) if isinstance(tools, list) else []
+
+
+def _name_calls(generation: Generation, prefix: str) -> None:
+    """Give all calls identifiers of the API's kind."""
+    for choice in generation.choices:
+        for call in choice.calls:
+            call.id = prefix + call.id
+
+
+# responses
 
 
 def responses(engine: Engine, exchange: Exchange) -> None:
     """POST /v1/responses."""
-    body = read_object(exchange)
-    messages = _response_messages(body)
+    body = read_object(engine, exchange)
+    talk, use, schema = _read_response(engine, body)
     reading = Reading(engine, exchange, body)
-    limit = token_limit(body, "max_output_tokens")
-    generation = reading.generation(chat_prompt(messages), _last_text(messages), limit)
-    reading.start(generation, ResponseAnswer(generation))
+    wanted = Wanted(
+        asked=talk.asked,
+        limit=token_limit(body, "max_output_tokens"),
+        seed=body.get("seed"),
+        schema=schema,
+        use=use,
+    )
+    generation = reading.generation(chat_prompt(talk.turns, _listed_tools(body)), wanted)
+    if engine.is_alone:
+        reading.start(generation, HostedResponseAnswer(generation, body))
+    else:
+        reading.start(generation, ResponseAnswer(generation))
 
 
-def messages(engine: Engine, exchange: Exchange) -> None:
-    """POST /v1/messages."""
-    body = read_object(exchange)
-    turns = _anthropic_messages(body)
-    reading = Reading(engine, exchange, body)
-    limit = token_limit(body, "max_tokens")
-    generation = reading.generation(chat_prompt(turns), _last_text(turns), limit)
-    reading.start(generation, MessageAnswer(generation))
+def _read_response(engine: Engine, body: JsonObject) -> tuple[Conversation, ToolUse, Any]:
+    if not engine.is_alone:
+        talk = _engine_response_input(body)
+        check_engine(engine, body)
+        return talk, response_tools(body, follows_result=talk.follows_result), None
+    require(body, "model", OPENAI)
+    require(body, "input", OPENAI)
+    check_parameters(body, RESPONSE_RULES, OPENAI)
+    if (previous := body.get("previous_response_id")) is not None:
+        raise ApiError(
+            400,
+            f"Previous response with id '{previous}' not found.",
+            param="previous_response_id",
+            name="previous_response_not_found",
+        )
+    talk = read_response_input(body)
+    use = response_tools(body, follows_result=talk.follows_result)
+    return talk, use, response_schema(body)
 
 
-def count_message_tokens(engine: Engine, exchange: Exchange) -> None:
-    """POST /v1/messages/count_tokens."""
-    turns = _anthropic_messages(read_object(exchange))
-    exchange.answer(200, json_bytes({"input_tokens": count_tokens(chat_prompt(turns))}))
-
-
-def count_chat_tokens(engine: Engine, exchange: Exchange) -> None:
-    """POST /v1/chat/completions/input_tokens."""
-    _answer_count(exchange, _messages(read_object(exchange)))
-
-
-def count_response_tokens(engine: Engine, exchange: Exchange) -> None:
-    """POST /v1/responses/input_tokens."""
-    _answer_count(exchange, _response_messages(read_object(exchange)))
-
-
-def _answer_count(exchange: Exchange, turns: list[Message]) -> None:
-    tokens = count_tokens(chat_prompt(turns))
-    exchange.answer(200, json_bytes({"input_tokens": tokens, "object": "response.input_tokens"}))
-
-
-# bodies
-
-
-def _messages(body: JsonObject, status: int = 400) -> list[Message]:
-    """The body's messages; raises ApiError with `status` where there are none."""
-    found = body.get("messages")
-    if found is None:
-        raise ApiError(status, "'messages' is required")
-    if not isinstance(found, list):
-        raise ApiError(400, "Expected 'messages' to be an array")
-    return cast("list[Message]", found)
-
-
-def _anthropic_messages(body: JsonObject) -> list[Message]:
-    """The body's messages after its system prompt; llama-server says 500 where there are none."""
-    system = [{"role": "system", "content": body["system"]}] if body.get("system") else []
-    return [*system, *_messages(body, status=500)]
-
-
-def _response_messages(body: JsonObject) -> list[Message]:
-    """The body's instructions and input as messages."""
+def _engine_response_input(body: JsonObject) -> Conversation:
     if "input" not in body:
         raise ApiError(400, "'input' is required")
     if body.get("previous_response_id"):
         raise ApiError(400, "llama.cpp does not support 'previous_response_id'.")
-    given: Any = body["input"]
-    instructions = body.get("instructions")
-    system = [{"role": "system", "content": instructions}] if instructions else []
-    return [*system, *([{"role": "user", "content": given}] if isinstance(given, str) else given)]
+    return read_response_input(body)
 
 
-def _last_text(turns: list[Message]) -> str:
-    """What the last message says."""
-    return content_text(turns[-1].get("content")) if turns else ""
+# messages
 
 
-def _prompts(body: JsonObject) -> list[str]:
-    """The body's prompts as text; a list of tokens counts as one."""
-    if "prompt" not in body:
-        raise ApiError(400, "[json.exception.out_of_range.403] key 'prompt' not found")
-    return [prompt_text(prompt) for prompt in several(body["prompt"])]
+def messages(engine: Engine, exchange: Exchange) -> None:
+    """POST /v1/messages."""
+    body = read_object(engine, exchange)
+    if engine.is_alone:
+        require(body, "max_tokens", ANTHROPIC)
+    talk = _message_conversation(engine, body)
+    use = message_tools(body, follows_result=talk.follows_result, is_strict=engine.is_alone)
+    reading = Reading(engine, exchange, body)
+    wanted = Wanted(
+        asked=talk.asked,
+        limit=token_limit(body, "max_tokens"),
+        stops=stop_strings(body.get("stop_sequences")),
+        seed=body.get("seed"),
+        use=use,
+    )
+    generation = reading.generation(chat_prompt(talk.turns, _listed_tools(body)), wanted)
+    if engine.is_alone:
+        _name_calls(generation, "toolu_")
+        generation.id = new_identifier("msg_")
+        reading.start(generation, HostedMessageAnswer(generation))
+    else:
+        reading.start(generation, MessageAnswer(generation))
+
+
+def _message_conversation(engine: Engine, body: JsonObject) -> Conversation:
+    """The messages; llama-server says 500 where there are none."""
+    if engine.is_alone:
+        require(body, "model", ANTHROPIC)
+        require(body, "messages", ANTHROPIC)
+        check_parameters(body, MESSAGE_RULES, ANTHROPIC)
+        return read_messages(body, is_strict=True)
+    if body.get("messages") is None:
+        raise ApiError(500, "'messages' is required")
+    if not isinstance(body["messages"], list):
+        raise ApiError(400, "Expected 'messages' to be an array")
+    check_engine(engine, body)
+    return read_messages(body, is_strict=False)
+
+
+# counts
+
+
+def count_message_tokens(engine: Engine, exchange: Exchange) -> None:
+    """POST /v1/messages/count_tokens."""
+    body = read_object(engine, exchange)
+    talk = _message_conversation(engine, body)
+    tokens = count_tokens(chat_prompt(talk.turns, _listed_tools(body)))
+    exchange.answer(200, json_bytes({"input_tokens": tokens}))
+
+
+def count_chat_tokens(engine: Engine, exchange: Exchange) -> None:
+    """POST /v1/chat/completions/input_tokens."""
+    body = read_object(engine, exchange)
+    _answer_count(exchange, body, _chat_conversation(engine, body))
+
+
+def count_response_tokens(engine: Engine, exchange: Exchange) -> None:
+    """POST /v1/responses/input_tokens."""
+    body = read_object(engine, exchange)
+    _answer_count(exchange, body, _read_response(engine, body)[0])
+
+
+def _answer_count(exchange: Exchange, body: JsonObject, talk: Conversation) -> None:
+    tokens = count_tokens(chat_prompt(talk.turns, _listed_tools(body)))
+    exchange.answer(200, json_bytes({"input_tokens": tokens, "object": "response.input_tokens"}))

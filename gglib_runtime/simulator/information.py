@@ -3,18 +3,40 @@
 from __future__ import annotations
 
 import time
+from typing import Any, cast
 
+from gglib_runtime.simulator import hosted_models
+from gglib_runtime.simulator.conversations import read_engine_chat
 from gglib_runtime.simulator.engine import Engine
 from gglib_runtime.simulator.exchange import Exchange
 from gglib_runtime.simulator.generation import BUILD, ApiError, json_bytes
+from gglib_runtime.simulator.parameters import kind_of
 from gglib_runtime.simulator.requests import read_object
 from gglib_runtime.simulator.settings import DEFAULT_SETTINGS, TEMPLATE, TRAINED_CONTEXT
-from gglib_runtime.simulator.text import VOCABULARY, chat_prompt, token_bytes, tokenize
+from gglib_runtime.simulator.text import (
+    VOCABULARY,
+    chat_prompt,
+    split_tokens,
+    token_number,
+    token_text,
+)
 
 
 def health(engine: Engine, exchange: Exchange) -> None:
     """GET /health."""
     exchange.answer(200, b'{"status":"ok"}')
+
+
+def ready(engine: Engine, exchange: Exchange) -> None:
+    """GET /ready, for who runs the simulator by itself; asked only once it has loaded."""
+    hosted_models.must_be_alone(engine)
+    exchange.answer(200, b'{"status":"ready"}')
+
+
+def live(engine: Engine, exchange: Exchange) -> None:
+    """GET /live, likewise."""
+    hosted_models.must_be_alone(engine)
+    exchange.answer(200, b'{"status":"alive"}')
 
 
 def props(engine: Engine, exchange: Exchange) -> None:
@@ -35,7 +57,7 @@ def props(engine: Engine, exchange: Exchange) -> None:
         "endpoint_metrics": arguments.metrics,
         "ui": False,
         "chat_template": TEMPLATE,
-        "chat_template_caps": {"supports_system_role": True, "supports_tools": False},
+        "chat_template_caps": {"supports_system_role": True, "supports_tools": True},
         "bos_token": "<s>",
         "eos_token": "<|im_end|>",
         "build_info": BUILD,
@@ -53,6 +75,9 @@ def change_props(engine: Engine, exchange: Exchange) -> None:
 
 def models(engine: Engine, exchange: Exchange) -> None:
     """GET /v1/models."""
+    if engine.is_alone:
+        hosted_models.list_models(engine, exchange)
+        return
     facts = {
         "vocab_type": 1,
         "n_vocab": VOCABULARY,
@@ -140,39 +165,50 @@ def tools(engine: Engine, exchange: Exchange) -> None:
 
 def tokenize_text(engine: Engine, exchange: Exchange) -> None:
     """POST /tokenize."""
-    body = read_object(exchange)
-    tokens = tokenize(str(body.get("content", "")))
+    body = read_object(engine, exchange)
+    content: Any = body.get("content", "")
+    if not isinstance(content, str | list):
+        raise _mistyped("string", content)
+    parts = cast("list[Any]", content) if isinstance(content, list) else [content]
+    tokens: list[int] = []
+    for part in parts:
+        if isinstance(part, str):
+            tokens += map(token_number, split_tokens(part))
+        else:
+            tokens.append(int(part))
     if not body.get("with_pieces"):
         exchange.answer(200, json_bytes({"tokens": tokens}))
         return
-    pieces = [{"id": token, "piece": _piece(token_bytes(token))} for token in tokens]
+    pieces = [{"id": token, "piece": token_text(token)} for token in tokens]
     exchange.answer(200, json_bytes({"tokens": pieces}))
-
-
-def _piece(data: bytes) -> str | list[int]:
-    try:
-        return data.decode()
-    except UnicodeDecodeError:  # llama-server shows a cut character as its bytes
-        return [*data]
 
 
 def detokenize(engine: Engine, exchange: Exchange) -> None:
     """POST /detokenize."""
-    tokens = read_object(exchange).get("tokens", [])
+    tokens: Any = read_object(engine, exchange).get("tokens", [])
+    if not isinstance(tokens, list):
+        raise _mistyped("array", tokens)
     try:
-        data = b"".join(map(token_bytes, tokens))
+        text = "".join(map(token_text, cast("list[int]", tokens)))
     except LookupError as error:
         size = f"(which is {error}) >= this->size() (which is {VOCABULARY})"
         raise ApiError(500, f"vector::_M_range_check: __n {size}") from error
-    exchange.answer(200, json_bytes({"content": data.decode(errors="replace")}))
+    exchange.answer(200, json_bytes({"content": text}))
 
 
 def apply_template(engine: Engine, exchange: Exchange) -> None:
     """POST /apply-template."""
-    body = read_object(exchange)
+    body = read_object(engine, exchange)
     if "messages" not in body:
         raise ApiError(400, "'messages' is required")
-    exchange.answer(200, json_bytes({"prompt": chat_prompt(body["messages"])}))
+    turns = read_engine_chat(body["messages"]).turns
+    exchange.answer(200, json_bytes({"prompt": chat_prompt(turns, body.get("tools") or ())}))
+
+
+def _mistyped(wanted: str, value: object) -> ApiError:
+    found = {"integer": "number"}.get(kind_of(value), kind_of(value))
+    problem = f"[json.exception.type_error.302] type must be {wanted}, but is {found}"
+    return ApiError(400, problem)
 
 
 def _unsupported(what: str, flag: str) -> ApiError:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from gglib_runtime.simulator import inference, information, vectors
+from gglib_runtime.simulator import (
+    hosted_models,
+    inference,
+    information,
+    text_inference,
+    vectors,
+)
 from gglib_runtime.simulator.engine import Route
 
 _GETS: dict[Route, tuple[str, ...]] = {
     information.health: ("/health", "/v1/health"),
+    information.ready: ("/ready",),
+    information.live: ("/live",),
     information.props: ("/props",),
     information.models: ("/v1/models", "/models"),
     information.slots: ("/slots",),
@@ -20,12 +28,13 @@ _POSTS: dict[Route, tuple[str, ...]] = {
         "/v1/chat/completions/input_tokens",
         "/chat/completions/input_tokens",
     ),
-    inference.completions: ("/v1/completions",),
-    inference.native: ("/completion", "/completions"),
-    inference.infill: ("/infill",),
+    text_inference.completions: ("/v1/completions",),
+    text_inference.native: ("/completion", "/completions"),
+    text_inference.infill: ("/infill",),
     inference.responses: ("/v1/responses", "/responses"),
     inference.count_response_tokens: ("/v1/responses/input_tokens", "/responses/input_tokens"),
     inference.messages: ("/v1/messages",),
+    text_inference.complete: ("/v1/complete",),
     inference.count_message_tokens: ("/v1/messages/count_tokens",),
     vectors.embeddings: ("/v1/embeddings",),
     vectors.native_embeddings: ("/embedding", "/embeddings"),
@@ -44,5 +53,5 @@ ROUTES: dict[tuple[str, str], Route] = {
     for path in paths
 }
 
-PREFIXES: dict[tuple[str, str], Route] = {}
+PREFIXES: dict[tuple[str, str], Route] = {("GET", "/v1/models/"): hosted_models.show_model}
 """By method, and what the path begins with, where the rest of the path is an argument."""

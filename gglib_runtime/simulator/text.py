@@ -1,47 +1,117 @@
-"""The simulator's language: tokens that can be turned back, and answers that name the model.
+"""The simulator's language: its tokens, which can be turned back, and its chat template.
 
-A token is up to three bytes of UTF-8. An answer is the model's name and then the words of what was
-asked, over and over, so that a test sees who answered whom.
+A token is a piece of a word of six letters at most, with the space before it, up to three digits
+with theirs, one of the template's marks, or any other single character. Its number tells what it
+is, so that no vocabulary has to be kept and every number fits in 31 bits.
+
+Not here: what answers say (`prose.py`).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from itertools import chain, cycle, islice
 from typing import Any, cast
 
-TOKEN_BYTES = 3
-VOCABULARY = 1 << 25
-_ECHOED_WORDS = 64
+import msgspec
+
+_LETTERS = 6
+_CODES = 27**_LETTERS
+_MARKS = ("<|im_start|>", "<|im_end|>", "<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>")
+_CHARACTERS = 0x110000
+_FIRST_MARK = _CHARACTERS
+_FIRST_NUMBER = _FIRST_MARK + len(_MARKS)
+_FIRST_WORD = _FIRST_NUMBER + 2 * 1110
+VOCABULARY = _FIRST_WORD + 4 * _CODES
+"""How many tokens there are."""
+_TOKEN = re.compile(
+    r" ?[A-Za-z][a-z]{0,5}| ?[0-9]{1,3}|<\|(?:im_start|im_end|fim_prefix|fim_suffix|fim_middle)\|>"
+    r"|.",
+    re.DOTALL,
+)
+_SURROGATES = range(0xD800, 0xE000)
+_FIRST_OF_LENGTH = (0, 0, 10, 110)
+"""Where numbers of one, two and three digits begin."""
+
+split_tokens = _TOKEN.findall
+"""The texts of a text's tokens."""
 
 
 def count_tokens(text: str) -> int:
     """How many tokens `text` has."""
-    return -(-len(text.encode()) // TOKEN_BYTES)
+    return len(split_tokens(text))
 
 
 def tokenize(text: str) -> list[int]:
     """The tokens of `text`."""
-    data = text.encode()
-    pieces = (data[at : at + TOKEN_BYTES] for at in range(0, len(data), TOKEN_BYTES))
-    # A leading one keeps the zero bytes of a piece.
-    return [int.from_bytes(b"\1" + piece) for piece in pieces]
+    return [token_number(piece) for piece in split_tokens(text)]
 
 
-def token_bytes(token: int) -> bytes:
-    """The bytes that `token` stands for; raises LookupError where it stands for none."""
-    size = (token.bit_length() - 1) // 8 if token > 0 else 0
-    if not 1 <= size <= TOKEN_BYTES or token >> (8 * size) != 1:
+def token_number(piece: str) -> int:
+    """The number of the token that `piece` is; `piece` is one of `split_tokens`."""
+    word = piece.lstrip(" ") if len(piece) > 1 else piece
+    has_space = len(word) < len(piece)
+    if word[0].isascii() and word[0].isalpha():
+        is_capital = word[0].isupper()
+        return _FIRST_WORD + (2 * is_capital + has_space) * _CODES + _word_code(word.lower())
+    if word.isascii() and word.isdigit():
+        return _FIRST_NUMBER + 1110 * has_space + _FIRST_OF_LENGTH[len(word)] + int(word)
+    return ord(word) if len(word) == 1 else _FIRST_MARK + _MARKS.index(word)
+
+
+def token_text(token: int) -> str:
+    """What `token` stands for; raises LookupError where it stands for nothing."""
+    if not 0 <= token < VOCABULARY or token in _SURROGATES:
         raise LookupError(token)
-    return token.to_bytes(size + 1)[1:]
+    if token < _FIRST_MARK:
+        return chr(token)
+    if token < _FIRST_NUMBER:
+        return _MARKS[token - _FIRST_MARK]
+    if token < _FIRST_WORD:
+        return _number_text(token - _FIRST_NUMBER)
+    return _word_text(token - _FIRST_WORD)
 
 
-def token_bytes_or_mark(token: int) -> bytes:
-    """The bytes of `token`; for a foreign one, which has none, as many that name it."""
+def text_of(tokens: Sequence[int]) -> str:
+    """The text of the tokens; one that stands for nothing shows as its number."""
+    return "".join(map(_text_or_number, tokens))
+
+
+def _text_or_number(token: int) -> str:
     try:
-        return token_bytes(token)
+        return token_text(token)
     except LookupError:
-        return b"%03d" % (token % 1000)
+        return f"<{token}>"
+
+
+def _word_code(letters: str) -> int:
+    code = 0
+    for letter in letters:
+        code = code * 27 + ord(letter) - 96
+    return code
+
+
+def _word_text(value: int) -> str:
+    flags, code = divmod(value, _CODES)
+    letters: list[str] = []
+    while code:
+        code, letter = divmod(code, 27)
+        if not letter:  # a hole: no word has a zero inside
+            raise LookupError(value + _FIRST_WORD)
+        letters.append(chr(letter + 96))
+    if not letters:
+        raise LookupError(value + _FIRST_WORD)
+    word = "".join(reversed(letters))
+    return (" " if flags & 1 else "") + (word.capitalize() if flags & 2 else word)
+
+
+def _number_text(value: int) -> str:
+    has_space, value = divmod(value, 1110)
+    digits = next(length for length in (3, 2, 1) if value >= _FIRST_OF_LENGTH[length])
+    return " " * has_space + f"{value - _FIRST_OF_LENGTH[digits]:0{digits}}"
+
+
+# messages
 
 
 def content_text(content: Any) -> str:  # noqa: ANN401
@@ -54,20 +124,38 @@ def content_text(content: Any) -> str:  # noqa: ANN401
 
 
 def _part_text(part: Any) -> str:  # noqa: ANN401
-    return str(part.get("text", "")) if hasattr(part, "get") else ""
+    if not hasattr(part, "get"):
+        return ""
+    nested: Any = part.get("content")  # a tool's result
+    return str(part.get("text", "")) + (content_text(nested) if nested else "")
 
 
-def chat_prompt(messages: Sequence[dict[str, Any]]) -> str:
-    """The messages in ChatML, ready for the assistant's turn."""
-    turns = (
-        f"<|im_start|>{message.get('role', 'user')}\n"
-        f"{content_text(message.get('content'))}<|im_end|>\n"
-        for message in messages
+def chat_prompt(messages: Sequence[dict[str, Any]], tools: Sequence[Any] = ()) -> str:
+    """The messages in ChatML, after what tools there are, ready for the assistant's turn."""
+    turns = "".join([_turn(message) for message in messages])
+    return (_tools_turn(tools) if tools else "") + turns + "<|im_start|>assistant\n"
+
+
+def _turn(message: dict[str, Any]) -> str:
+    role, text = message.get("role", "user"), content_text(message.get("content"))
+    if role == "tool":
+        role, text = "user", f"<tool_response>\n{text}\n</tool_response>"
+    calls: Any = message.get("tool_calls")
+    if calls:
+        text = "\n".join(filter(None, [text, *map(_call_text, calls)]))
+    return f"<|im_start|>{role}\n{text}<|im_end|>\n"
+
+
+def _call_text(call: Any) -> str:  # noqa: ANN401
+    function: Any = call.get("function") or {}
+    name, arguments = function.get("name", ""), function.get("arguments", "{}")
+    return f'<tool_call>{{"name": "{name}", "arguments": {arguments}}}</tool_call>'
+
+
+def _tools_turn(tools: Sequence[Any]) -> str:
+    listed = "\n".join(msgspec.json.encode(tool).decode() for tool in tools)
+    return (
+        f"<|im_start|>system\n# Tools\n\nFunctions you may call:\n<tools>\n{listed}\n</tools>\n\n"
+        'Write a call as\n<tool_call>{"name": <name>, "arguments": <json object>}</tool_call>'
+        "<|im_end|>\n"
     )
-    return "".join(turns) + "<|im_start|>assistant\n"
-
-
-def answer_words(name: str, asked: str, count: int) -> list[str]:
-    """`count` tokens of answer to `asked` by the model `name`."""
-    words = asked.split(maxsplit=_ECHOED_WORDS)[:_ECHOED_WORDS] or ["silence"]
-    return [*islice(chain([name], (" " + word for word in cycle(words))), count)]

@@ -1,7 +1,7 @@
 """Embeddings and rerank: deterministic numbers.
 
-A vector depends on the model's name and the text alone, so that a test sees who answered; a
-document ranks by the words that it shares with the query.
+A vector depends on the model's name and the text alone, so that a test sees who answered, and is
+near those of texts with the same words. A document ranks by the words it shares with the query.
 """
 
 from __future__ import annotations
@@ -9,13 +9,21 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
-import struct
+import sys
+from array import array
 from collections.abc import Callable
+from struct import iter_unpack, unpack
 from typing import Any, cast
 
 from gglib_runtime.simulator.engine import Engine
 from gglib_runtime.simulator.exchange import Exchange
 from gglib_runtime.simulator.generation import ApiError, Generation, json_bytes
+from gglib_runtime.simulator.parameters import (
+    EMBEDDING_RULES,
+    OPENAI,
+    check_parameters,
+    require,
+)
 from gglib_runtime.simulator.requests import (
     JsonObject,
     Reading,
@@ -26,6 +34,10 @@ from gglib_runtime.simulator.requests import (
 from gglib_runtime.simulator.text import count_tokens
 
 DIMENSIONS = 64
+"""Of llama-server's vectors; a hosted model has as many as its name says."""
+_MOST_INPUTS = 2048
+_MOST_INPUT_TOKENS = 8192
+_WORD_PLACES = 8
 
 
 class WholeAnswer:
@@ -52,39 +64,70 @@ class WholeAnswer:
         raise NotImplementedError
 
 
-def vector(name: str, text: str) -> list[float]:
-    """The unit vector that the model `name` has for `text`."""
-    seed = hashlib.blake2b(f"{name}\n{text}".encode(), digest_size=DIMENSIONS)
-    raw = [byte - 127.5 for byte in seed.digest()]
-    length = math.sqrt(sum(value * value for value in raw))
-    return [value / length for value in raw]
+def vector(name: str, text: str, size: int) -> array[float]:
+    """The unit vector of `size` numbers that the model `name` has for `text`.
+
+    Texts that share words are near each other; the same text has the same vector everywhere.
+    """
+    seed = f"{name}\n{text}".encode()
+    raw = [value / 32768 for value in unpack(f"<{size}h", hashlib.shake_128(seed).digest(2 * size))]
+    weight = math.sqrt(size) / 4
+    for word in {*text.casefold().split()}:
+        places = hashlib.blake2b(word.encode(), digest_size=4 * _WORD_PLACES).digest()
+        for (value,) in iter_unpack("<I", places):
+            raw[(value >> 1) % size] += weight if value & 1 else -weight
+    length = math.hypot(*raw)
+    return array("f", [value / length for value in raw])
+
+
+def shortened(numbers: array[float], size: int) -> array[float]:
+    """The first `size` numbers, again a unit vector."""
+    if size >= len(numbers):
+        return numbers
+    length = math.hypot(*numbers[:size])
+    return array("f", [value / length for value in numbers[:size]])
 
 
 def embeddings(engine: Engine, exchange: Exchange) -> None:
     """POST /v1/embeddings."""
-    body, texts = _read_inputs(engine, exchange)
-    if engine.arguments.pooling == "none":
-        message = "Pooling type 'none' is not OAI compatible. Please use a different pooling type"
-        raise ApiError(400, message)
-    as_base64 = body.get("encoding_format") == "base64"
-    tokens = sum(map(count_tokens, texts))
+    body = read_object(engine, exchange)
+    if engine.is_alone:
+        texts = _hosted_inputs(body)
+    else:
+        texts = _engine_inputs(engine, body)
+        if engine.arguments.pooling == "none":
+            message = (
+                "Pooling type 'none' is not OAI compatible. Please use a different pooling type"
+            )
+            raise ApiError(400, message)
+    as_base64 = _encoding(body) == "base64"
+    name, tokens = engine.model_for(body), sum(map(count_tokens, texts))
+    size = _size(name) if engine.is_alone else DIMENSIONS
+    shown: int = body.get("dimensions") or size if engine.is_alone else size
 
     def answer() -> bytes:
-        vectors = [vector(engine.name, text) for text in texts]
-        data = [_entry(index, numbers, as_base64) for index, numbers in enumerate(vectors)]
-        return json_bytes(_listing(engine, body, tokens) | {"data": data})
+        vectors = [shortened(vector(name, text, size), shown) for text in texts]
+        data = [_entry(*each, as_base64) for each in enumerate(vectors)]
+        listing = _listing(engine, body, tokens)
+        if not engine.is_alone:
+            return json_bytes(listing | {"data": data})
+        for entry in data:
+            entry.pop("encoding_format", None)
+        return json_bytes({"object": "list", "data": data, "model": name} | listing)
 
     _start(engine, exchange, body, tokens, answer)
 
 
 def native_embeddings(engine: Engine, exchange: Exchange) -> None:
     """POST /embedding."""
-    body, texts = _read_inputs(engine, exchange)
+    body = read_object(engine, exchange)
+    texts = _engine_inputs(engine, body)
 
     def answer() -> bytes:
-        vectors = [vector(engine.name, text) for text in texts]
+        vectors = [vector(engine.name, text, DIMENSIONS) for text in texts]
+        found = enumerate(vectors)
         return json_bytes(
-            [{"index": index, "embedding": [numbers]} for index, numbers in enumerate(vectors)]
+            [{"index": index, "embedding": [numbers.tolist()]} for index, numbers in found]
         )
 
     _start(engine, exchange, body, sum(map(count_tokens, texts)), answer)
@@ -92,9 +135,9 @@ def native_embeddings(engine: Engine, exchange: Exchange) -> None:
 
 def rerank(engine: Engine, exchange: Exchange) -> None:
     """POST /v1/rerank; `texts` in place of `documents` gives the answer another shape."""
-    if not engine.arguments.rerank:
+    if not engine.arguments.rerank and not engine.is_alone:
         raise _unsupported("reranking", "--reranking")
-    body = read_object(exchange)
+    body = read_object(engine, exchange)
     query, documents = _read_ranking(body)
     scores = [(_score(query, document), index) for index, document in enumerate(documents)]
     best = sorted(scores, key=lambda pair: (-pair[0], pair[1]))[: body.get("top_n")]
@@ -109,22 +152,65 @@ def rerank(engine: Engine, exchange: Exchange) -> None:
     _start(engine, exchange, body, tokens, answer)
 
 
-def _read_inputs(engine: Engine, exchange: Exchange) -> tuple[JsonObject, list[str]]:
-    if not engine.arguments.embeddings:
+def _engine_inputs(engine: Engine, body: JsonObject) -> list[str]:
+    if not engine.arguments.embeddings and not engine.is_alone:
         raise _unsupported("embeddings", "--embeddings")
-    body = read_object(exchange)
     given = body.get("input", body.get("content"))
     if given is None:
         raise ApiError(400, '"input" or "content" must be provided')
     texts = [prompt_text(item) for item in several(given)]
-    longest, limit = max(map(count_tokens, texts), default=0), engine.arguments.ubatch
+    if not texts:
+        raise ApiError(400, '"input" must not be empty')
+    longest, limit = max(map(count_tokens, texts)), engine.arguments.ubatch
     if longest > limit:
         raise ApiError(
             500,
             f"input ({longest} tokens) is too large to process. increase the physical batch size "
             f"(current batch size: {limit})",
         )
-    return body, texts
+    return texts
+
+
+def _hosted_inputs(body: JsonObject) -> list[str]:
+    """The texts as OpenAI takes them."""
+    require(body, "model", OPENAI)
+    require(body, "input", OPENAI)
+    check_parameters(body, EMBEDDING_RULES, OPENAI)
+    given = several(body["input"])
+    if not 1 <= len(given) <= _MOST_INPUTS or any(not item for item in given):
+        message = "'$.input' is invalid. Please check the API reference: https://platform.openai.com/docs/api-reference."
+        raise ApiError(400, message, param="input")
+    texts = [prompt_text(item) for item in given]
+    longest = max(map(count_tokens, texts))
+    if longest > _MOST_INPUT_TOKENS:
+        raise ApiError(
+            400,
+            f"This model's maximum context length is {_MOST_INPUT_TOKENS} tokens, however you "
+            f"requested {longest} tokens ({longest} in your prompt; 0 for the completion). Please "
+            "reduce your prompt; or completion length.",
+        )
+    wanted, most = body.get("dimensions"), _size(body["model"])
+    if wanted is not None and (wanted > most or "ada" in body["model"]):
+        message = "This model does not support specifying dimensions."
+        if wanted > most:
+            message = (
+                f"Invalid value for 'dimensions' = {wanted}. Must be less than or equal to {most}."
+            )
+        raise ApiError(400, message, param="dimensions")
+    return texts
+
+
+def _encoding(body: JsonObject) -> str:
+    encoding = body.get("encoding_format") or "float"
+    if encoding not in {"float", "base64"}:
+        message = "The format to return the embeddings in. Can be either float or base64"
+        raise ApiError(400, message, param="encoding_format")
+    return encoding
+
+
+def _size(model: str) -> int:
+    """The numbers of a hosted model's vectors."""
+    return 3072 if "3-large" in model else 1536
 
 
 def _read_ranking(body: JsonObject) -> tuple[str, list[str]]:
@@ -141,7 +227,7 @@ def _start(
     engine: Engine, exchange: Exchange, body: JsonObject, tokens: int, answer: Callable[[], bytes]
 ) -> None:
     reading = Reading(engine, exchange, body, generates=False)
-    generation = Generation(model=engine.name, words=[], prompt_tokens=tokens)
+    generation = Generation(model=engine.model_for(body), choices=[], prompt_tokens=tokens)
     reading.start(generation, WholeAnswer(answer))
 
 
@@ -154,10 +240,12 @@ def _listing(engine: Engine, body: JsonObject, tokens: int) -> dict[str, Any]:
     }
 
 
-def _entry(index: int, numbers: list[float], as_base64: bool) -> dict[str, Any]:
+def _entry(index: int, numbers: array[float], as_base64: bool) -> dict[str, Any]:
     if not as_base64:
-        return {"embedding": numbers, "index": index, "object": "embedding"}
-    data = base64.b64encode(struct.pack(f"<{len(numbers)}f", *numbers)).decode()
+        return {"embedding": numbers.tolist(), "index": index, "object": "embedding"}
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    data = base64.b64encode(numbers.tobytes()).decode()
     return {
         "embedding": data,
         "index": index,
