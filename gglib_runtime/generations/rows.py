@@ -1,6 +1,6 @@
 """Puts generations into the database and takes old ones out, fast and in bulk.
 
-Blocking; each function is one transaction. Not here: when it is done (`writer`), and reading
+Blocking. Not here: when it is done (`writer`), and reading
 (`history`).
 """
 
@@ -49,15 +49,19 @@ def insert_rows(engine: Engine, rows: Sequence[Generation]) -> None:
 
 
 def insert_missing(engine: Engine, rows: Sequence[Generation]) -> list[Generation]:
-    """Write those rows that the database has not got yet, one by one.
+    """Write those rows that the database has not got yet.
 
     Text and numbers that no database takes are mended. Returns the rows that were refused all the
     same. Raises DatabaseError.
     """
-    insert: Any = sqlite.insert if is_sqlite(engine) else postgresql.insert
-    statement = insert(generations).on_conflict_do_nothing()
-    with writing(engine) as connection:
-        return [row for row in rows if not _is_taken(connection, statement, mended(row))]
+    try:
+        _insert_missing(engine, [mended(row)._asdict() for row in rows])
+    except _RowsRefused:
+        if len(rows) == 1:
+            return list(rows)
+        middle = len(rows) // 2
+        return insert_missing(engine, rows[:middle]) + insert_missing(engine, rows[middle:])
+    return []
 
 
 def purge(engine: Engine, before_ms: int) -> int:
@@ -85,15 +89,19 @@ def _mended(value: Any) -> Any:  # noqa: ANN401 -- whatever a row has
     return value
 
 
-def _is_taken(connection: Connection, statement: sa.Insert, row: Generation) -> bool:
-    try:
-        with connection.begin_nested():
-            connection.execute(statement, row._asdict())
-    except exc.StatementError as error:
-        if isinstance(error, exc.DBAPIError) and not isinstance(error, _BAD_ROW):
-            raise
-        return False
-    return True
+class _RowsRefused(Exception):
+    """The database is well, but does not take one of the rows at least."""
+
+
+def _insert_missing(engine: Engine, rows: list[dict[str, Any]]) -> None:
+    insert: Any = sqlite.insert if is_sqlite(engine) else postgresql.insert
+    with writing(engine) as connection:
+        try:
+            connection.execute(insert(generations).on_conflict_do_nothing(), rows)
+        except exc.StatementError as error:
+            if isinstance(error, exc.DBAPIError) and not isinstance(error, _BAD_ROW):
+                raise
+            raise _RowsRefused from error
 
 
 def _insert_into_sqlite(connection: Connection, rows: Sequence[Generation]) -> None:

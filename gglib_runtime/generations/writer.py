@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,8 +110,8 @@ class GenerationWriter:
                 self._write(queue.oldest())
             if time.monotonic() >= self._next_chore and not (queue.is_closing or self._failures):
                 self._do_chores()
-        while queue.has_rows:
-            self._put_aside(queue.oldest())
+        if queue.has_rows:
+            self._put_aside(queue.pending())
 
     def _is_over(self) -> bool:
         if not self._queue.is_closing:
@@ -167,11 +167,11 @@ class GenerationWriter:
             _log.warning("Generations can be written again.")
         self._failures = 0
 
-    def _put_aside(self, rows: list[Generation]) -> None:
+    def _put_aside(self, rows: Sequence[Generation]) -> None:
         try:
             self._unwritten.append(rows)
         except OSError as error:
-            _log.error("%d generations are lost: %s: %s", len(rows), self._unwritten, error)
+            _log.error("%d generations are lost: %s", len(rows), error)
         else:
             _log.warning(
                 "%d generations were not written; the next start takes them from %s",
