@@ -406,6 +406,11 @@ class GgufError(GglibError):
 class ConfigError(GglibError):
     """A setting is unknown or has an unusable value."""
 
+    def __init__(self, message: str, problems: Sequence[tuple[str, str]] = ()) -> None:
+        """`problems` are the keys that are wrong, each with what is."""
+        super().__init__(message)
+        self.problems = tuple(problems)
+
 
 class EngineUnavailable(GglibError):
     """There is no llama-server to run."""

@@ -35,6 +35,16 @@ class DataPaths:
         return self.root / "gglib.db"
 
     @property
+    def admin_settings(self) -> Path:
+        """What admins have set while a server ran."""
+        return self.root / "settings.json"
+
+    @property
+    def pepper(self) -> Path:
+        """What API keys are hashed with: without it none can be recognised."""
+        return self.root / "pepper"
+
+    @property
     def logs(self) -> Path:
         """What engines print, one set of rotated files per model."""
         return self.root / "logs"

@@ -1,6 +1,12 @@
 """Settings: which exist, and how they are read from files, environment and flags."""
 
-from gglib_runtime.settings.loading import Layer, LoadedSettings, Origin, load_settings
+from gglib_runtime.settings.loading import (
+    Layer,
+    LoadedSettings,
+    Origin,
+    SettingsSources,
+    load_settings,
+)
 from gglib_runtime.settings.schema import LogFormat, LogLevel, Settings
 
 __all__ = [
@@ -10,5 +16,6 @@ __all__ = [
     "LogLevel",
     "Origin",
     "Settings",
+    "SettingsSources",
     "load_settings",
 ]

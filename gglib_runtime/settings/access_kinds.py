@@ -9,15 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import cast
 
 from gglib_runtime.settings.kinds import WrongValue
 
-Network = IPv4Network | IPv6Network
-
 ANY = "*"
+UNIX = "unix"
 _LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST_NAME = re.compile(rf"(\*\.)?{_LABEL}(\.{_LABEL})*\.?")
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/?#@,*]+")
@@ -33,16 +32,16 @@ def _listed(raw: object) -> Sequence[object]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Networks:
-    """Networks, or single addresses."""
+    """Networks, single addresses, or the word for clients of a unix socket."""
 
-    expected: str = "networks such as 10.0.0.0/8, or addresses"
+    expected: str = "networks such as 10.0.0.0/8, addresses, or unix"
     bounds: str = "a list of networks"
 
-    def parse(self, raw: object, base: Path) -> tuple[Network, ...]:
+    def parse(self, raw: object, base: Path) -> tuple[str, ...]:
         return tuple(map(_network, _listed(raw)))
 
     def show(self, value: object) -> str:
-        return ", ".join(map(str, cast("Sequence[Network]", value)))
+        return ", ".join(cast("Sequence[str]", value))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,13 +72,13 @@ class Origins:
         return ", ".join(cast("Sequence[str]", value))
 
 
-def _network(raw: object) -> Network:
-    if isinstance(raw, Network):
-        return raw
+def _network(raw: object) -> str:
     if not isinstance(raw, str):
         raise ValueError(raw)
+    if raw.strip().lower() == UNIX:
+        return UNIX
     try:
-        return ip_network(raw.strip())
+        return str(ip_network(raw.strip()))
     except ValueError as error:
         raise WrongValue(f"{raw!r} is no network: {error}") from error
 

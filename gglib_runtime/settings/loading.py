@@ -1,4 +1,4 @@
-"""Where settings come from: defaults, then a TOML file, then the environment, then flags.
+"""Where settings come from: defaults, a TOML file, what admins set, the environment, flags.
 
 All of them are validated together, so that one error names everything that is wrong. Not here:
 which settings exist.
@@ -17,9 +17,10 @@ from types import MappingProxyType
 from typing import Any
 
 from gglib_core.errors import ConfigError
-from gglib_runtime.paths import default_config_file
+from gglib_runtime.paths import DataPaths, default_config_file, default_data_dir
 from gglib_runtime.settings.foreign_variables import foreign_values
 from gglib_runtime.settings.kinds import DatabaseUrl, WrongValue
+from gglib_runtime.settings.overrides import read_overrides
 from gglib_runtime.settings.schema import Settings, contradictions, declarations
 
 ENVIRONMENT_PREFIX = "GGLIB_"
@@ -41,6 +42,8 @@ class Layer(StrEnum):
 
     DEFAULT = "default"
     FILE = "file"
+    ADMIN = "admin"
+    """What was set while the server ran."""
     ENVIRONMENT = "environment"
     FLAG = "flag"
 
@@ -66,8 +69,49 @@ class LoadedSettings:
     """For every key."""
     config_file: Path | None
     """The file that was read, if any."""
+    sources: SettingsSources
+    """What they can be read from again."""
     warnings: tuple[str, ...] = ()
     """What is odd but no error, each in one line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettingsSources:
+    """Everything that settings are read from, so that they can be read again."""
+
+    config_path: Path | None = None
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    flags: Mapping[str, object] = field(default_factory=dict[str, object])
+    assignments: tuple[str, ...] = ()
+
+    def load(self, overrides: Mapping[str, object] | None = None) -> LoadedSettings:
+        """As `load_settings`; `overrides` take the place of what admins have set."""
+        config_file = _config_file(self.config_path, self.environ)
+        below = tuple(_file_entries(config_file) if config_file else ())
+        above = (
+            *_environment_entries(self.environ),
+            *_flag_entries(self.flags),
+            *_assigned_entries(self.assignments),
+        )
+        data_dir = _judge((*below, *above)).values.get("data_dir", default_data_dir())
+        if overrides is None:
+            overrides = read_overrides(DataPaths(data_dir).admin_settings)
+        return self._load(config_file, (*below, *_override_entries(overrides), *above))
+
+    def _load(self, config_file: Path | None, entries: Sequence[_Entry]) -> LoadedSettings:
+        verdict = _judge(entries)
+        if not verdict.problems:
+            settings = Settings(**verdict.values)
+            verdict.problems += _contradiction_problems(settings, verdict.origins)
+        if verdict.problems:
+            raise ConfigError(_summary([text for _, text in verdict.problems]), verdict.problems)
+        return LoadedSettings(
+            settings=Settings(**verdict.values),
+            origins=MappingProxyType(_all_origins(verdict.origins)),
+            config_file=config_file,
+            sources=self,
+            warnings=tuple(_environment_warnings(self.environ)),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +131,8 @@ class _Verdict:
 
     values: dict[str, Any] = field(default_factory=dict[str, Any])
     origins: dict[str, Origin] = field(default_factory=dict[str, Origin])
-    problems: list[str] = field(default_factory=list[str])
+    problems: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    """Each with the key that is wrong."""
 
 
 def load_settings(
@@ -102,25 +147,9 @@ def load_settings(
     where None stands for a flag that was not given; `assignments` are `key=value` texts from
     `--set`. Raises ConfigError, which names every problem.
     """
-    config_file = _config_file(config_path, environ)
-    entries = [
-        *(_file_entries(config_file) if config_file else ()),
-        *_environment_entries(environ),
-        *_flag_entries(flags),
-        *_assigned_entries(assignments),
-    ]
-    verdict = _judge(entries)
-    if not verdict.problems:
-        settings = Settings(**verdict.values)
-        verdict.problems += _contradiction_problems(settings, verdict.origins)
-    if verdict.problems:
-        raise ConfigError(_summary(verdict.problems))
-    return LoadedSettings(
-        settings=Settings(**verdict.values),
-        origins=MappingProxyType(_all_origins(verdict.origins)),
-        config_file=config_file,
-        warnings=tuple(_environment_warnings(environ)),
-    )
+    return SettingsSources(
+        config_path=config_path, environ=environ, flags=flags, assignments=tuple(assignments)
+    ).load()
 
 
 def _config_file(config_path: Path | None, environ: Mapping[str, str]) -> Path | None:
@@ -144,6 +173,11 @@ def _file_entries(path: Path) -> Iterator[_Entry]:
     origin = Origin(Layer.FILE, str(path))
     for key, raw in document.items():
         yield _Entry(key, raw, origin, path.parent)
+
+
+def _override_entries(overrides: Mapping[str, object]) -> Iterator[_Entry]:
+    for key, raw in overrides.items():
+        yield _Entry(key, raw, Origin(Layer.ADMIN), Path.cwd())
 
 
 def _environment_entries(environ: Mapping[str, str]) -> Iterator[_Entry]:
@@ -175,7 +209,7 @@ def _judge(entries: Iterable[_Entry]) -> _Verdict:
             verdict.values[entry.key] = _parse(entry)
             verdict.origins[entry.key] = entry.origin
         except ValueError as error:
-            verdict.problems.append(_problem(entry, str(error)))
+            verdict.problems.append((entry.key, _problem(entry, str(error))))
     return verdict
 
 
@@ -211,12 +245,14 @@ def _unknown_key(key: str) -> str:
     return f"there is no such setting{hint}"
 
 
-def _contradiction_problems(settings: Settings, origins: Mapping[str, Origin]) -> Iterator[str]:
+def _contradiction_problems(
+    settings: Settings, origins: Mapping[str, Origin]
+) -> Iterator[tuple[str, str]]:
     for key, expected in contradictions(settings):
         value = getattr(settings, key)
         shown = declarations()[key].show(value)
         origin = origins.get(key, Origin(Layer.DEFAULT))
-        yield f"{key} = {shown!r} ({origin}): expected {expected}"
+        yield key, f"{key} = {shown!r} ({origin}): expected {expected}"
 
 
 def _summary(problems: Sequence[str]) -> str:

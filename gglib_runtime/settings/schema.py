@@ -16,7 +16,7 @@ from gglib_core.keys import Allowance
 from gglib_core.rate_limiting import LimitRule
 from gglib_runtime.listen_address import ListenAddress, listen_address
 from gglib_runtime.paths import DataPaths, default_data_dir
-from gglib_runtime.settings.access_kinds import HostNames, Network, Networks, Origins
+from gglib_runtime.settings.access_kinds import HostNames, Networks, Origins
 from gglib_runtime.settings.kinds import (
     Amount,
     Choice,
@@ -54,6 +54,8 @@ class About:
     meaning: str
     shown_default: str | None = None
     """The default in words, where its value says too little."""
+    needs_restart: bool = False
+    """Whether a running server goes on with the value that it began with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,17 +68,24 @@ class Settings:
             ListenHost(),
             "Where the endpoint listens: an address, unix:PATH, or a socket that whoever starts "
             "gglib passes, which is fd://NUMBER or systemd.",
+            needs_restart=True,
         ),
     ] = "127.0.0.1"
     port: Annotated[
         int,
         About(
-            Whole(minimum=0, maximum=65535), "TCP port of the endpoint; 0 takes any that is free."
+            Whole(minimum=0, maximum=65535),
+            "TCP port of the endpoint; 0 takes any that is free.",
+            needs_restart=True,
         ),
     ] = 8080
     unix_socket_mode: Annotated[
         int,
-        About(FileMode(), "Who may connect to a unix socket: the mode of its file."),
+        About(
+            FileMode(),
+            "Who may connect to a unix socket: the mode of its file.",
+            needs_restart=True,
+        ),
     ] = 0o600
     tls_cert: Annotated[
         Path | None,
@@ -85,10 +94,17 @@ class Settings:
             "Certificate of the endpoint, with its chain behind it, in PEM form; with it, clients "
             "have to speak TLS. Read again when it changes.",
             "none: plain HTTP",
+            needs_restart=True,
         ),
     ] = None
     tls_key: Annotated[
-        Path | None, About(File(), "Private key of `tls_cert`, in PEM form, not encrypted.", "none")
+        Path | None,
+        About(
+            File(),
+            "Private key of `tls_cert`, in PEM form, not encrypted.",
+            "none",
+            needs_restart=True,
+        ),
     ] = None
     data_dir: Annotated[
         Path,
@@ -97,10 +113,14 @@ class Settings:
             "Directory for everything that gglib writes: database, logs, facts about the running "
             "server, the demo model.",
             "the platform's, `~/.local/share/gglib` on Linux",
+            needs_restart=True,
         ),
     ] = field(default_factory=default_data_dir)
     database_url: Annotated[
-        str | None, About(DatabaseUrl(), "Database of the catalog.", "SQLite in `data_dir`")
+        str | None,
+        About(
+            DatabaseUrl(), "Database of the catalog.", "SQLite in `data_dir`", needs_restart=True
+        ),
     ] = None
     llama_server: Annotated[
         str | None,
@@ -108,6 +128,7 @@ class Settings:
             Program(),
             "The llama-server to run.",
             "`llama-server` on PATH, else the embedded one",
+            needs_restart=True,
         ),
     ] = None
 
@@ -120,11 +141,11 @@ class Settings:
         ),
     ] = False
     trusted_proxies: Annotated[
-        tuple[Network, ...],
+        tuple[str, ...],
         About(
             Networks(),
             "Networks of proxies whose `X-Forwarded-For` is believed, where it matters who a "
-            "client without a key is.",
+            "client without a key is; `unix` is whoever connects to a unix socket.",
             "none",
         ),
     ] = ()
@@ -160,6 +181,7 @@ class Settings:
             Whole(minimum=1, maximum=16 * _MIB),
             "Tokens that one request may use, where the model does not say; never more than the "
             "model was trained for.",
+            needs_restart=True,
         ),
     ] = 4096
     default_parallel: Annotated[
@@ -312,6 +334,7 @@ class Settings:
             Whole(minimum=0, maximum=1_000_000),
             "Connections of clients, idle ones too; more get 503. Never more than open files "
             "allow; 0 is no limit.",
+            needs_restart=True,
         ),
     ] = 20_000
     max_connections_per_peer: Annotated[
@@ -319,6 +342,7 @@ class Settings:
         About(
             Whole(minimum=0, maximum=1_000_000),
             "Connections from one address, or from one /64 network of IPv6; 0 is no limit.",
+            needs_restart=True,
         ),
     ] = 0
     max_concurrent_requests: Annotated[
@@ -348,7 +372,12 @@ class Settings:
         ),
     ] = 60.0
     connect_timeout_seconds: Annotated[
-        float, About(_DURATION, "Time that connecting to an engine may take; 0 is no limit.")
+        float,
+        About(
+            _DURATION,
+            "Time that connecting to an engine may take; 0 is no limit.",
+            needs_restart=True,
+        ),
     ] = 5.0
     first_byte_timeout_seconds: Annotated[
         float,
@@ -372,17 +401,28 @@ class Settings:
         ),
     ] = "info"
     log_format: Annotated[
-        LogFormat, About(Choice(options=("console", "json")), "Form of gglib's own log lines.")
+        LogFormat,
+        About(
+            Choice(options=("console", "json")),
+            "Form of gglib's own log lines.",
+            needs_restart=True,
+        ),
     ] = "console"
     log_file_bytes: Annotated[
         int,
         About(
             Size(minimum=64 * _KIB, maximum=_TIB),
             "Size at which the log file of a model's engine is rotated.",
+            needs_restart=True,
         ),
     ] = 10 * _MIB
     log_file_count: Annotated[
-        int, About(Whole(minimum=1, maximum=1000), "Log files that are kept for each model.")
+        int,
+        About(
+            Whole(minimum=1, maximum=1000),
+            "Log files that are kept for each model.",
+            needs_restart=True,
+        ),
     ] = 3
     otel_enabled: Annotated[
         bool,
@@ -390,6 +430,7 @@ class Settings:
             Switch(),
             "Send traces of requests with OpenTelemetry; its own `OTEL_…` variables say where to. "
             "Needs `gglib[otel]`.",
+            needs_restart=True,
         ),
     ] = False
 
@@ -429,6 +470,8 @@ class Declaration:
     shown_default: str
     is_optional: bool
     """Whether it may be without a value; an empty text then means that."""
+    needs_restart: bool
+    """Whether a running server goes on with the value that it began with."""
 
     def show(self, value: object) -> str | None:
         """`value` as a person would write it, without secrets; None where there is none."""
@@ -449,6 +492,7 @@ def _declare(each: dataclasses.Field[Any], hint: Any) -> Declaration:  # noqa: A
         meaning=about.meaning,
         shown_default=about.shown_default or about.kind.show(each.default),
         is_optional=each.default is None,
+        needs_restart=about.needs_restart,
     )
 
 

@@ -1,0 +1,44 @@
+"""The file of what admins have set while a server ran: one JSON object of values by key.
+
+Not here: whether the values are acceptable.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from gglib_core.errors import ConfigError
+
+
+def read_overrides(path: Path) -> Mapping[str, object]:
+    """What was set; nothing where there is no file. Raises ConfigError for one that is no such."""
+    try:
+        document: Any = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise ConfigError(f"The settings in {path} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise ConfigError(f"{path} is not valid JSON: {error}. Mend or remove it.") from error
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path} holds no JSON object. Mend or remove it.")
+    return cast("dict[str, object]", document)
+
+
+def write_overrides(path: Path, overrides: Mapping[str, object]) -> None:
+    """Keep them; the file is replaced whole, or stays as it was. Raises ConfigError."""
+    beside = path.with_suffix(".new")
+    text = json.dumps(dict(overrides), indent=2, ensure_ascii=False) + "\n"
+    try:
+        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(text.encode("utf-8", "surrogateescape"))
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise ConfigError(f"{path} cannot be written: {error.strerror}.") from error
