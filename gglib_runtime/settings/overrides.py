@@ -5,6 +5,7 @@ Not here: whether the values are acceptable.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -40,5 +41,6 @@ def write_overrides(path: Path, overrides: Mapping[str, object]) -> None:
             os.fsync(file.fileno())
         beside.replace(path)
     except OSError as error:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            beside.unlink()
         raise ConfigError(f"{path} cannot be written: {error.strerror}.") from error

@@ -1,0 +1,211 @@
+"""The settings of a running server, followed as files change and admins change them.
+
+Fills the port `Configuration`. A change is judged whole before anything of it counts; what counts
+is handed to those who go by it, all at once on the event loop. Settings that nobody can change in a
+running server are named as needing a restart.
+
+Not here: reading settings (`gglib_runtime.settings`), and what each of them does.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+from anyio import to_thread
+
+from gglib_core.configuration import ConfigurationView, Values
+from gglib_core.errors import ConfigError
+from gglib_runtime.settings import Layer, LoadedSettings, Origin, Settings
+from gglib_runtime.settings.kinds import DatabaseUrl
+from gglib_runtime.settings.overrides import read_overrides, write_overrides
+from gglib_runtime.settings.schema import Declaration, declarations
+
+POLL_SECONDS = 1.0
+_FIXED_LAYERS = (Layer.ENVIRONMENT, Layer.FLAG)
+_NOT_FOR_ADMINS = frozenset({"data_dir"})
+"""The directory that holds what admins have set."""
+
+Apply = Callable[[Settings], None]
+"""Takes settings over at once; must not fail, block or wait."""
+
+logger = logging.getLogger(__name__)
+_Stamp = tuple[int, int, int] | None
+
+
+class LiveSettings:
+    """What counts now, and who goes by it. Belongs to one event loop."""
+
+    def __init__(self, loaded: LoadedSettings) -> None:
+        self._started_with = loaded.settings
+        self._loaded = loaded
+        self._listeners: list[Apply] = []
+        self._changing = anyio.Lock()
+        self._overrides_path = loaded.settings.paths.admin_settings
+        self._stamps = self._look()
+        self._told_problem = ""
+
+    @property
+    def settings(self) -> Settings:
+        """Those that count, except for what needs a restart."""
+        return self._loaded.settings
+
+    def on_change(self, listener: Apply) -> None:
+        """Hand `listener` the settings after each change."""
+        self._listeners.append(listener)
+
+    # Configuration
+
+    def view(self) -> ConfigurationView:
+        settings, origins = self._loaded.settings, self._loaded.origins
+        return ConfigurationView(
+            values={key: shown(settings, key) for key in declarations()},
+            origins={key: str(origin) for key, origin in origins.items()},
+            fixed=[key for key, each in origins.items() if each.layer in _FIXED_LAYERS],
+            restart_needed=list(self._restart_needed()),
+        )
+
+    async def replace(self, values: Values) -> ConfigurationView:
+        async with self._changing:
+            nothing: Mapping[str, object] = {}
+            without = await to_thread.run_sync(self._loaded.sources.load, nothing)
+            wanted = {
+                key: value
+                for key, value in values.items()
+                if key not in declarations()
+                or (value is not None and value != shown(without.settings, key))
+            }
+            return await self._change(wanted)
+
+    async def merge(self, values: Values) -> ConfigurationView:
+        async with self._changing:
+            kept = dict(await to_thread.run_sync(read_overrides, self._overrides_path))
+            self._refuse_unchangeable(values)
+            for key, value in values.items():
+                kept[key] = value
+                if value is None and key in declarations():
+                    del kept[key]
+            return await self._change(kept)
+
+    async def reload(self) -> ConfigurationView:
+        async with self._changing:
+            self._take(await to_thread.run_sync(self._loaded.sources.load))
+            return self.view()
+
+    async def _change(self, overrides: Mapping[str, object]) -> ConfigurationView:
+        self._refuse_unchangeable(overrides)
+        loaded = await to_thread.run_sync(self._loaded.sources.load, overrides)
+        with anyio.CancelScope(shield=True):  # what is written counts
+            await to_thread.run_sync(write_overrides, self._overrides_path, overrides)
+            self._stamps = await to_thread.run_sync(self._look)
+            self._take(loaded)
+        return self.view()
+
+    def _refuse_unchangeable(self, values: Values) -> None:
+        problems = list(self._unchangeable(values))
+        if problems:
+            summary = "; ".join(f"{key} {issue}" for key, issue in problems)
+            raise ConfigError(f"These settings cannot be changed here: {summary}.", problems)
+
+    def _unchangeable(self, values: Values) -> Iterator[tuple[str, str]]:
+        for key, value in values.items():
+            origin = self._loaded.origins.get(key)
+            if key in _NOT_FOR_ADMINS:
+                yield key, "is fixed for as long as the server runs"
+            elif origin is not None and self._is_overruled(key, value, origin):
+                yield key, f"is set by {origin}, which counts for more"
+
+    def _is_overruled(self, key: str, value: object, origin: Origin) -> bool:
+        return origin.layer in _FIXED_LAYERS and value != shown(self._loaded.settings, key)
+
+    def _take(self, loaded: LoadedSettings) -> None:
+        before, self._loaded = self._loaded.settings, loaded
+        self._told_problem = ""
+        now = loaded.settings
+        changed = [key for key in declarations() if getattr(before, key) != getattr(now, key)]
+        if not changed:
+            return
+        logger.info("settings have changed: %s", ", ".join(changed))
+        waiting = [key for key in self._restart_needed() if key in changed]
+        if waiting:
+            logger.warning("these count only after a restart: %s", ", ".join(waiting))
+        for listener in self._listeners:
+            listener(loaded.settings)
+
+    def _restart_needed(self) -> Iterator[str]:
+        for key, declaration in declarations().items():
+            if declaration.needs_restart and (
+                getattr(self._loaded.settings, key) != getattr(self._started_with, key)
+            ):
+                yield key
+
+    # Files
+
+    async def follow(self, poll_seconds: float = POLL_SECONDS) -> None:
+        """Take changed files over until cancelled; what is wrong with them is logged once."""
+        while True:
+            await anyio.sleep(poll_seconds)
+            stamps = await to_thread.run_sync(self._look)
+            if stamps != self._stamps:
+                self._stamps = stamps
+                await self.reload_if_right()
+
+    async def reload_if_right(self) -> None:
+        """Read the files anew; where they are wrong, log it and go on as before."""
+        try:
+            await self.reload()
+        except ConfigError as error:
+            if str(error) != self._told_problem:
+                logger.error("the settings stay as they were. %s", error)
+            self._told_problem = str(error)
+
+    def _look(self) -> tuple[_Stamp, ...]:
+        return (_stamp(self._loaded.config_file), _stamp(self._overrides_path))
+
+
+@asynccontextmanager
+async def open_live_settings(
+    loaded: LoadedSettings, *, poll_seconds: float = POLL_SECONDS
+) -> AsyncGenerator[LiveSettings]:
+    """The settings, whose files are followed inside the block."""
+    live = LiveSettings(loaded)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(live.follow, poll_seconds)
+        try:
+            yield live
+        finally:
+            tasks.cancel_scope.cancel()
+
+
+def shown(settings: Settings, key: str) -> Any:  # noqa: ANN401 -- whatever JSON has
+    """The value of `key` as JSON may have it, without secrets; it can be read as a setting."""
+    declaration: Declaration = declarations()[key]
+    value = getattr(settings, key)
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    text = declaration.show(value)
+    if isinstance(value, tuple) and not isinstance(declaration.kind, DatabaseUrl):
+        return _as_list(text)
+    return text
+
+
+def _as_list(text: str | None) -> Any:  # noqa: ANN401 -- whatever JSON has
+    try:
+        return json.loads(text or "[]")
+    except ValueError:
+        return [each.strip() for each in (text or "").split(",") if each.strip()]
+
+
+def _stamp(path: Path | None) -> _Stamp:
+    if path is None:
+        return None
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return (found.st_mtime_ns, found.st_size, found.st_ino)
