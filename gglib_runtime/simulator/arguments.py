@@ -23,6 +23,10 @@ _VALUE_FLAGS = {
     "-ub": "ubatch", "--ubatch-size": "ubatch",
     "--pooling": "pooling",
     "-lv": "verbosity", "--verbosity": "verbosity", "--log-verbosity": "verbosity",
+    "-s": "seed", "--seed": "seed",
+    # the simulator's own
+    "--profile": "profile", "--scenario": "scenario", "--max-concurrent": "max_concurrent",
+    "--admin-key": "admin_key",
 }  # fmt: skip
 _SWITCHES = {
     "--embeddings": "embeddings", "--embedding": "embeddings",
@@ -31,13 +35,13 @@ _SWITCHES = {
     "--log-disable": "log_disable",
     "--alone": "alone",  # the simulator's own
 }  # fmt: skip
-_NUMBERS = frozenset({"port", "context", "slots", "ubatch", "verbosity"})
+_NUMBERS = frozenset({"port", "context", "slots", "ubatch", "verbosity", "seed", "max_concurrent"})
 _IGNORED_VALUE_FLAGS = """
 -t --threads -tb --threads-batch -ngl --gpu-layers --n-gpu-layers -b --batch-size --cache-ram -n
 --predict --n-predict -to --timeout --threads-http --sse-ping-interval --slot-save-path
 --chat-template --chat-template-file --reasoning-format --reasoning --reasoning-budget -lm
 --load-mode -fit --fit -fa --flash-attn -ctk --cache-type-k -ctv --cache-type-v --lora
---lora-scaled --mmproj -md --spec-draft-model --spec-type --spec-draft-n-max -s --seed --temp
+--lora-scaled --mmproj -md --spec-draft-model --spec-type --spec-draft-n-max --temp
 --top-k --top-p --min-p --sleep-idle-seconds -ts --tensor-split -mg --main-gpu -sm --split-mode
 -dev --device --rope-scaling --rope-freq-base --rope-freq-scale --log-colors --log-file
 --cache-reuse --numa --kv-unified-per-slot -ot --override-tensor -ncmoe --n-cpu-moe
@@ -77,6 +81,12 @@ class Arguments:
     props: bool = False
     shows_slots: bool = True
     logs: bool = True
+    seed: int | None = None
+    """Of all that is drawn; llama-server draws its own for a negative one."""
+    profile: str | None = None
+    scenario: str | None = None
+    max_concurrent: int | None = None
+    admin_key: str = ""
 
     @property
     def is_encoder(self) -> bool:
@@ -139,7 +149,16 @@ def _arguments(found: dict[str, str]) -> Arguments:
         props="props" in found,
         shows_slots="no_slots" not in found,
         logs="log_disable" not in found and int(found.get("verbosity", 3)) >= 3,
+        seed=_not_negative(found.get("seed")),
+        profile=found.get("profile"),
+        scenario=found.get("scenario"),
+        max_concurrent=_not_negative(found.get("max_concurrent")),
+        admin_key=found.get("admin_key", ""),
     )
+
+
+def _not_negative(value: str | None) -> int | None:
+    return None if value is None or int(value) < 0 else int(value)
 
 
 def _slot_context(context: int, slots: int) -> int:

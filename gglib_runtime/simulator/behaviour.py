@@ -165,6 +165,26 @@ def behaviour_from_file(path: Path) -> Behaviour:
         raise BadBehaviour(f"{path}: {explained(error)}") from error
 
 
+def told_by(
+    behaviour: Behaviour,
+    *,
+    seed: int | None = None,
+    profile: str | None = None,
+    scenario: str | None = None,
+    max_concurrent: int | None = None,
+) -> Behaviour:
+    """`behaviour` with what a command line says on top."""
+    said: dict[str, Any] = {
+        "seed": seed,
+        "profile": profile,
+        "scenario": scenario,
+        "max_concurrent": max_concurrent or None,
+    }
+    return msgspec.structs.replace(
+        behaviour, **{name: value for name, value in said.items() if value is not None}
+    )
+
+
 def changed_behaviour(behaviour: Behaviour, changes: object) -> Behaviour:
     """`behaviour` with what the object `changes`; raises BadBehaviour."""
     names = Behaviour.__struct_fields__

@@ -89,6 +89,7 @@ class Engine:
         self.longest = 0
         self.started_at = int(time.time())
         self._routes: dict[tuple[str, str], Route] = {}
+        self._paths: frozenset[str] = frozenset()
         self._prefixes: dict[tuple[str, str], Route] = {}
 
     def add_routes(
@@ -97,6 +98,7 @@ class Engine:
         """Answer these methods and paths, and these methods on all paths that begin so."""
         self._routes.update(routes)
         self._prefixes.update(prefixes)
+        self._paths = frozenset(path for _, path in self._routes)
 
     # what routes ask
 
@@ -126,6 +128,12 @@ class Engine:
             raise ApiError(400, str(error)) from error
         except UnknownProfile as error:
             raise ApiError(400, f"{REQUEST_FIELD}: {error}") from error
+
+    def known_path(self, path: str) -> str:
+        """`path` where there is such a route; clients may ask for any."""
+        if path in self._paths:
+            return path
+        return next((f"{begin}…" for _, begin in self._prefixes if path.startswith(begin)), "…")
 
     # requests
 

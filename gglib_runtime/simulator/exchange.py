@@ -28,10 +28,20 @@ class Request:
 class Exchange:
     """One request and the way to answer it."""
 
-    __slots__ = ("_connection", "is_over", "on_gone", "on_writable", "request", "status")
+    __slots__ = (
+        "_connection",
+        "began_at",
+        "is_over",
+        "on_gone",
+        "on_writable",
+        "request",
+        "status",
+    )
 
-    def __init__(self, connection: Connection, request: Request) -> None:
+    def __init__(self, connection: Connection, request: Request, began_at: float) -> None:
         self.request = request
+        self.began_at = began_at
+        """By the loop's clock: when the request's turn came."""
         self._connection = connection
         self.is_over = False
         """Answered to the end, or the client has gone."""

@@ -329,7 +329,7 @@ class Connection(asyncio.Protocol):
     def _dispatch(self, request: Request) -> None:
         self._deadline = math.inf
         self._is_head_timed = False
-        self._current = Exchange(self, request)
+        self._current = Exchange(self, request, self._loop.time())
         self._server.handler(self._current)
 
     # the transport

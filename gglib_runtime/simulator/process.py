@@ -1,7 +1,7 @@
 """The engine's life as a process: binds, loads, serves, and ends as llama-server does.
 
 SIGTERM while loading has its default effect, as there; handlers come with readiness. Exit codes:
-0 after SIGTERM, 1 for what llama-server refuses, 2 for a `GGLIB_SIM` that makes no sense.
+0 after SIGTERM, 1 for what llama-server refuses, 2 for a behaviour that makes no sense.
 """
 
 from __future__ import annotations
@@ -16,13 +16,24 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import msgspec
+
 from gglib_proxy.accept_loop import BACKLOG
 from gglib_runtime.simulator import records
 from gglib_runtime.simulator.arguments import Arguments, BadArgument, parse_arguments
-from gglib_runtime.simulator.behaviour import BadBehaviour, Behaviour, LoadFailure, read_behaviour
+from gglib_runtime.simulator.behaviour import (
+    BadBehaviour,
+    Behaviour,
+    LoadFailure,
+    read_behaviour,
+    told_by,
+)
+from gglib_runtime.simulator.endpoint import EndpointOptions, serve_endpoint
 from gglib_runtime.simulator.engine import Engine
 from gglib_runtime.simulator.failures import failure_lines
 from gglib_runtime.simulator.http import ENGINE_LIMITS, HttpServer, ServerOptions
+from gglib_runtime.simulator.latency.library import AUTO, NONE, UnknownProfile, find_profile
+from gglib_runtime.simulator.latency.pace import request_random
 from gglib_runtime.simulator.listening import Listening, open_listening
 from gglib_runtime.simulator.log import EngineLog
 from gglib_runtime.simulator.records import Recorder
@@ -43,15 +54,38 @@ def run(argv: Sequence[str], environment: Mapping[str, str]) -> int:
     try:
         behaviour = read_behaviour(environment)
         arguments = parse_arguments(argv, environment.get("LLAMA_API_KEY", ""))
+        behaviour = _with_load_time(_told_by(behaviour, arguments))
+        alias = behaviour.alias or arguments.alias
+        recorder = Recorder(environment.get(records.ENVIRONMENT_NAME), alias)
+        return Process(arguments, behaviour, recorder).run(argv)
     except BadBehaviour as error:
         EngineLog(is_on=True).bare(str(error))
         return 2
     except BadArgument as error:
         EngineLog(is_on=True).bare(str(error))
         return 1
-    alias = behaviour.alias or arguments.alias
-    recorder = Recorder(environment.get(records.ENVIRONMENT_NAME), alias)
-    return Process(arguments, behaviour, recorder).run(argv)
+
+
+def _told_by(behaviour: Behaviour, arguments: Arguments) -> Behaviour:
+    return told_by(
+        behaviour,
+        seed=arguments.seed,
+        profile=arguments.profile,
+        scenario=arguments.scenario,
+        max_concurrent=arguments.max_concurrent,
+    )
+
+
+def _with_load_time(behaviour: Behaviour) -> Behaviour:
+    """`behaviour` that loads as long as its profile says, where it does not say itself."""
+    if behaviour.load_seconds or behaviour.profile in (None, AUTO, NONE):
+        return behaviour
+    try:
+        load = find_profile(behaviour.profile).load
+    except UnknownProfile as error:
+        raise BadBehaviour(f"profile: {error}") from error
+    seconds = load.draw(request_random(behaviour.seed or 0, "load", 0)) * behaviour.slowdown
+    return msgspec.structs.replace(behaviour, load_seconds=seconds)
 
 
 class Process:
@@ -134,8 +168,11 @@ class Process:
         loop = asyncio.get_running_loop()
         engine = Engine(self._arguments, self._behaviour, self._log, self._recorder)
         engine.add_routes(ROUTES, PREFIXES)
+        if self._arguments.is_alone:
+            return await self._live_alone(engine, listener)
         http = HttpServer(engine.handle, self._options())
         async with open_listening(http, listener) as listening:
+            engine.direction.on_refusing = listening.set_refusing
             http.sweep()
             await self._load()
             if self._behaviour.fails_to_load:
@@ -145,6 +182,12 @@ class Process:
             await stopped.wait()
             await self._stop(engine, listening, http)
             return 0
+
+    async def _live_alone(self, engine: Engine, listener: socket.socket) -> int:
+        await serve_endpoint(
+            engine, listener, EndpointOptions(), on_ready=lambda: self._announce(engine, listener)
+        )
+        return 0
 
     def _options(self) -> ServerOptions:
         behaviour, recorder = self._behaviour, self._recorder
@@ -248,6 +291,16 @@ class Process:
             await asyncio.sleep(_CUT_SECONDS)
             http.abort()
         await http.wait_closed()
+        engine.direction.close()
+        self._hold_memory()
+
+    def _hold_memory(self) -> None:
+        """Let a child keep what was loaded for a while: some memory is freed late."""
+        if not self._behaviour.ballast_held_seconds or os.fork():
+            return
+        os.setsid()  # else it would end with our group
+        time.sleep(self._behaviour.ballast_held_seconds)
+        os._exit(0)
 
 
 def _new_event_loop() -> asyncio.AbstractEventLoop:
