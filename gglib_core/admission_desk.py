@@ -22,12 +22,14 @@ from gglib_core.admission import (
     Launch,
     Reject,
     Resident,
-    ResidentState,
     StopReason,
     Ticket,
 )
+from gglib_core.admission_view import current_models
 from gglib_core.errors import GglibError, LaunchFailed
-from gglib_core.models import Model, ModelState, RunningModel, Target
+from gglib_core.launch_costs import LaunchCosts
+from gglib_core.models import Model, RunningModel, Target
+from gglib_core.swaps import Requester, SwapCause, VictimReason
 
 
 class RunningEngine(Protocol):
@@ -53,6 +55,11 @@ class RunningEngine(Protocol):
         """As `Lease.end_reason`."""
         ...
 
+    @property
+    def swap_id(self) -> str:
+        """The swap that launched it. Constant for the engine's life."""
+        ...
+
 
 class Engines(Protocol):
     """What carries out the queue's orders. Neither method fails, waits or calls the desk."""
@@ -69,10 +76,19 @@ class Engines(Protocol):
 class EngineLease:
     """A lease on one running engine; fills the port `Lease`."""
 
-    __slots__ = ("_desk", "_engine", "_resident", "target")
+    __slots__ = ("_desk", "_engine", "_resident", "load_seconds", "swap_id", "target")
 
-    def __init__(self, desk: AdmissionDesk, resident: Resident, engine: RunningEngine) -> None:
+    def __init__(
+        self,
+        desk: AdmissionDesk,
+        resident: Resident,
+        engine: RunningEngine,
+        swap_id: str | None = None,
+        load_seconds: float = 0.0,
+    ) -> None:
         self.target: Target = engine.target
+        self.swap_id: str | None = swap_id
+        self.load_seconds: float = load_seconds
         self._desk: AdmissionDesk = desk
         self._engine: RunningEngine = engine
         self._resident: Resident | None = resident
@@ -103,8 +119,11 @@ class EngineLease:
 class AdmissionDesk:
     """Waiting requests and leases around one `AdmissionQueue`; belongs to one event loop."""
 
-    def __init__(self, policy: AdmissionPolicy, engines: Engines) -> None:
-        self._queue = AdmissionQueue(policy)
+    def __init__(
+        self, policy: AdmissionPolicy, engines: Engines, costs: LaunchCosts | None = None
+    ) -> None:
+        """`costs` are what is known of launches, and learn from the desk's own."""
+        self._queue = AdmissionQueue(policy, costs)
         self._engines = engines
         self._loop = asyncio.get_running_loop()
         self._running: dict[Resident, RunningEngine] = {}
@@ -118,25 +137,45 @@ class AdmissionDesk:
 
     # Requests
 
-    async def admit(self, model: Model, *, context: int, may_load: bool = True) -> EngineLease:
+    async def admit(
+        self,
+        model: Model,
+        *,
+        context: int,
+        may_load: bool = True,
+        requester: Requester | None = None,
+    ) -> EngineLease:
         """As `ModelRuntime.admit` promises."""
         if may_load and (lease := self.lease_now(model, context=context)):
             return lease
-        resident = await self._wait(model, context, may_load=may_load)
-        return EngineLease(self, resident, self._running[resident])
+        ticket, resident = await self._wait(model, context, requester, may_load=may_load)
+        engine = self._running[resident]
+        if ticket.number > resident.ready_number:
+            return EngineLease(self, resident, engine)
+        loaded_for = resident.loaded_at - max(ticket.arrived, resident.launched)
+        return EngineLease(self, resident, engine, engine.swap_id, loaded_for)
+
+    async def load(self, model: Model, *, context: int, requester: Requester | None = None) -> None:
+        """As `ModelRuntime.load` promises."""
+        self._queue.forget_failure(model.id)
+        asking = requester or Requester(cause=SwapCause.LOAD)
+        lease = await self.admit(model, context=context, requester=asking)
+        lease.release()
 
     def lease_now(self, model: Model, *, context: int) -> EngineLease | None:
         """As `ModelRuntime.lease_now` promises."""
         resident = self._queue.lease_now(model.id, context, self._loop.time())
         return None if resident is None else EngineLease(self, resident, self._running[resident])
 
-    async def _wait(self, model: Model, context: int, *, may_load: bool) -> Resident:
+    async def _wait(
+        self, model: Model, context: int, requester: Requester | None, *, may_load: bool
+    ) -> tuple[Ticket, Resident]:
         outcome: asyncio.Future[Resident | GglibError] = self._loop.create_future()
         now = self._loop.time()
         if not self._queue.waiting_for(model.id):
             self._asked[model.id] = (model, time.monotonic())
         ticket, actions = self._queue.request(
-            model, context, now, may_load=may_load, handle=outcome
+            model, context, now, may_load=may_load, handle=outcome, requester=requester
         )
         self._apply(actions)
         try:
@@ -150,8 +189,8 @@ class AdmissionDesk:
         if result not in self._running:
             # It died between the grant and this moment, and so did the connection to be.
             self.released(result)
-            return await self._wait(model, context, may_load=may_load)
-        return result
+            return await self._wait(model, context, requester, may_load=may_load)
+        return ticket, result
 
     def _cancelled(self, ticket: Ticket) -> None:
         self._apply(self._queue.cancel(ticket, self._loop.time()))
@@ -163,6 +202,10 @@ class AdmissionDesk:
             self._apply(actions)
 
     # What happens to engines
+
+    def begun(self, resident: Resident) -> None:
+        """The resident's load begins only now, for it has waited for another's."""
+        self._queue.begun(resident, self._loop.time())
 
     def ready(self, resident: Resident, engine: RunningEngine) -> None:
         """The resident takes requests."""
@@ -185,17 +228,13 @@ class AdmissionDesk:
 
     # What people want
 
-    def unload(self, model_id: int | None) -> None:
+    def unload(self, model_id: int | None, why: VictimReason = VictimReason.UNLOAD) -> None:
         """Stop the model, or all, once its leases have ended."""
-        self._apply(self._queue.unload(model_id, self._loop.time()))
+        self._apply(self._queue.unload(model_id, self._loop.time(), why))
 
     def refreshed(self, models: Iterable[Model]) -> None:
         """The catalog has changed: `models` are all there are."""
         self._apply(self._queue.refreshed(models, self._loop.time()))
-
-    def forget_failure(self, model_id: int) -> None:
-        """Let the model be launched again at once."""
-        self._queue.forget_failure(model_id)
 
     def close(self) -> None:
         """Reject those that wait and those that come; leases go on, and time stops mattering."""
@@ -228,41 +267,8 @@ class AdmissionDesk:
 
     def current(self) -> list[RunningModel]:
         """As `ModelRuntime.current`, without what only a process can tell."""
-        queue = self._queue
-        shown = {resident.model.id: self._shown(resident) for resident in self.residents}
-        for model_id, failure in queue.failures.items():
-            if model_id not in shown:
-                shown[model_id] = RunningModel(
-                    model_id=model_id,
-                    name=failure.model.name,
-                    state=ModelState.FAILED,
-                    context=0,
-                    failure=str(failure.error),
-                    is_pinned=failure.model.is_pinned,
-                )
-        for model_id in queue.waiting_models() - shown.keys():
-            model, _ = self._asked[model_id]
-            shown[model_id] = RunningModel(
-                model_id=model_id,
-                name=model.name,
-                state=ModelState.UNLOADED,
-                context=0,
-                waiting=queue.waiting_for(model_id),
-                is_pinned=model.is_pinned,
-            )
-        return [shown[model_id] for model_id in sorted(shown)]
-
-    def _shown(self, resident: Resident) -> RunningModel:
-        return RunningModel(
-            model_id=resident.model.id,
-            name=resident.model.name,
-            state=_STATES[resident.state],
-            context=resident.context,
-            leases=resident.leases,
-            waiting=self._queue.waiting_for(resident.model.id),
-            since_seconds=self._loop.time() - resident.changed,
-            is_pinned=resident.model.is_pinned,
-        )
+        asked = {model_id: model for model_id, (model, _) in self._asked.items()}
+        return current_models(self._queue, asked, self._loop.time())
 
     # Carrying out
 
@@ -292,13 +298,6 @@ class AdmissionDesk:
     def _tick(self) -> None:
         self._timer, self._timer_at = None, math.inf
         self._apply(self._queue.tick(self._loop.time()))
-
-
-_STATES = {
-    ResidentState.STARTING: ModelState.LOADING,
-    ResidentState.READY: ModelState.LOADED,
-    ResidentState.STOPPING: ModelState.STOPPING,
-}
 
 
 def _resolve(ticket: Ticket, result: Resident | GglibError) -> None:

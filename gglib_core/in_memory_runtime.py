@@ -16,6 +16,8 @@ from gglib_core.admission import AdmissionPolicy, Resident, StopReason
 from gglib_core.admission_desk import AdmissionDesk, EngineLease
 from gglib_core.errors import LaunchFailed
 from gglib_core.models import Model, RunningModel, Target
+from gglib_core.swap_account import SwapAccount
+from gglib_core.swaps import InMemorySwapLedger, Requester, SwapLedger
 
 
 @dataclass(slots=True, eq=False)
@@ -24,19 +26,30 @@ class _InMemoryEngine:
 
     resident: Resident
     target: Target
+    account: SwapAccount
     is_live: bool = True
-    activity: EngineActivity = field(default_factory=EngineActivity)
+    activity: EngineActivity = field(init=False)
     end_reason: str | None = None
     is_stopping: bool = False
     task: asyncio.Task[None] | None = None
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.activity = EngineActivity(self._first_answer_began)
+
+    def _first_answer_began(self, seconds: float) -> None:
+        self.account.note(first_byte_seconds=seconds)
+
+    @property
+    def swap_id(self) -> str:
+        return self.account.swap_id
 
 
 class InMemoryModelRuntime:
     """Fills `ModelRuntime` for one event loop; made where that loop runs.
 
     `loading` is awaited before a model is ready and may raise LaunchFailed; `stopping` before it is
-    stopped. With hooks, `aclose` ends their tasks.
+    stopped. With hooks, `aclose` ends their tasks. `ledger` gets the swaps, without durations.
     """
 
     def __init__(
@@ -48,12 +61,15 @@ class InMemoryModelRuntime:
         policy: AdmissionPolicy | None = None,
         loading: Callable[[Model], Awaitable[None]] | None = None,
         stopping: Callable[[Target], Awaitable[None]] | None = None,
+        ledger: SwapLedger | None = None,
     ) -> None:
         self._host = host
         self._port = port
         self._api_key = api_key
         self._loading = loading
         self._stopping = stopping
+        self._ledger = ledger or InMemorySwapLedger()
+        self._is_closing = False
         self._launches = 0
         self._engines: dict[Resident, _InMemoryEngine] = {}
         self._listeners: list[Callable[[Target], None]] = []
@@ -64,11 +80,23 @@ class InMemoryModelRuntime:
 
     # ModelRuntime
 
-    async def admit(self, model: Model, *, context: int, may_load: bool = True) -> EngineLease:
-        return await self._desk.admit(model, context=context, may_load=may_load)
+    async def admit(
+        self,
+        model: Model,
+        *,
+        context: int,
+        may_load: bool = True,
+        requester: Requester | None = None,
+    ) -> EngineLease:
+        return await self._desk.admit(
+            model, context=context, may_load=may_load, requester=requester
+        )
 
     def lease_now(self, model: Model, *, context: int) -> EngineLease | None:
         return self._desk.lease_now(model, context=context)
+
+    async def load(self, model: Model, *, context: int, requester: Requester | None = None) -> None:
+        await self._desk.load(model, context=context, requester=requester)
 
     def current(self) -> Sequence[RunningModel]:
         return [self._with_address(shown) for shown in self._desk.current()]
@@ -117,6 +145,7 @@ class InMemoryModelRuntime:
 
     async def aclose(self) -> None:
         """Shut down, and end what the hooks left running."""
+        self._is_closing = True
         self._desk.close()
         tasks = [engine.task for engine in self._engines.values() if engine.task is not None]
         for task in tasks:
@@ -139,7 +168,8 @@ class InMemoryModelRuntime:
             api_key=self._api_key,
             context=resident.context,
         )
-        engine = self._engines[resident] = _InMemoryEngine(resident, target)
+        account = SwapAccount(self._ledger, resident, target.launch_id)
+        engine = self._engines[resident] = _InMemoryEngine(resident, target, account)
         self._go_on(engine, self._load(engine))
 
     def stop(self, resident: Resident, reason: StopReason) -> None:
@@ -159,11 +189,12 @@ class InMemoryModelRuntime:
                 await self._loading(engine.resident.model)
         except LaunchFailed as error:
             if not engine.is_stopping:
-                self._forget(engine)
+                self._forget(engine, error)
                 self._desk.failed(engine.resident, error)
             return
         if not engine.is_stopping:
             engine.task = None
+            engine.account.ready()
             self._desk.ready(engine.resident, engine)
 
     async def _stop(self, engine: _InMemoryEngine) -> None:
@@ -174,10 +205,11 @@ class InMemoryModelRuntime:
     def _end(self, engine: _InMemoryEngine, error: LaunchFailed | None = None) -> None:
         if engine.ended.is_set():
             return
-        self._forget(engine)
+        self._forget(engine, error)
         self._desk.exited(engine.resident, error)
 
-    def _forget(self, engine: _InMemoryEngine) -> None:
+    def _forget(self, engine: _InMemoryEngine, error: LaunchFailed | None) -> None:
+        engine.account.ended(error, is_shutdown=self._is_closing)
         engine.is_live = False
         engine.task = None
         del self._engines[engine.resident]

@@ -166,3 +166,6 @@ class RunningModel:
     memory_bytes: int | None = None
     failure: str | None = None
     """Why the last launch failed, in one line; set when the state is `failed`."""
+    expected_seconds: float | None = None
+    """A fair guess of when those that wait for it, or would, are served; None where it is loaded
+    and nobody waits, or failed."""

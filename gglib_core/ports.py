@@ -11,6 +11,7 @@ from typing import Protocol
 
 from gglib_core.activity import EngineActivity
 from gglib_core.models import LaunchSpec, Model, RunningModel, Target
+from gglib_core.swaps import Requester
 
 
 class ModelCatalog(Protocol):
@@ -73,6 +74,16 @@ class Lease(Protocol):
         """
         ...
 
+    @property
+    def swap_id(self) -> str | None:
+        """The swap that the request waited for; None where the model was ready when it came."""
+        ...
+
+    @property
+    def load_seconds(self) -> float:
+        """For how long the request waited while the model was being loaded; 0 without a swap."""
+        ...
+
     def release(self) -> None:
         """Give the model back. Never fails or waits; a repetition has no effect.
 
@@ -87,11 +98,19 @@ class ModelRuntime(Protocol):
     All methods belong to one event loop and may run concurrently there.
     """
 
-    async def admit(self, model: Model, *, context: int, may_load: bool = True) -> Lease:
+    async def admit(
+        self,
+        model: Model,
+        *,
+        context: int,
+        may_load: bool = True,
+        requester: Requester | None = None,
+    ) -> Lease:
         """Wait until `model` runs with at least `context` tokens per request; lease it.
 
         Loads the model, and stops others to make room, unless `may_load` is false. The lease is the
         caller's to release. Cancellation while waiting leaves the queue and holds nothing.
+        `requester` is whom the ledger of swaps names if this request causes one.
 
         Raises ModelNotLoaded when `may_load` is false and the model does not run; otherwise
         QueueFull, QueueTimeout, EveryModelPinned, LaunchFailed, AdmissionWithdrawn or ShuttingDown.
@@ -102,6 +121,14 @@ class ModelRuntime(Protocol):
         """The lease that `admit` would give without waiting, or None where it would have to.
 
         Never fails or waits; loads nothing, and None says nothing of why.
+        """
+        ...
+
+    async def load(self, model: Model, *, context: int, requester: Requester | None = None) -> None:
+        """Have `model` run with at least that context, as `admit` would, and lease it to nobody.
+
+        Tries even where a launch failed lately, which `admit` would remember. Raises what `admit`
+        raises.
         """
         ...
 

@@ -298,7 +298,7 @@ class Owner:
         assert queue.waiting_models() == {self.models[each.model].id for each in self.waiting}
         for name, model in self.models.items():
             assert queue.waiting_for(model.id) == sum(each.model == name for each in self.waiting)
-            assert 1.0 <= queue.expected_wait(model.id, self.now) < math.inf
+            assert 1.0 <= queue.expected_wait(model, self.now) < math.inf
         for process in self.processes:
             resident = process.resident
             assert resident.leases == self._leases_of(resident), "a lease has leaked"

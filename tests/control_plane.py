@@ -10,31 +10,16 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from gglib_core.activity import EngineActivity
 from gglib_core.catalog import InMemoryModelCatalog
 from gglib_core.models import Model, ModelState, RunningModel, Target
-from gglib_core.ports import ModelLogs, ModelRuntime
+from gglib_core.ports import Lease, ModelLogs, ModelRuntime
+from gglib_core.swaps import Requester
 from gglib_proxy.control.app import create_app
 from gglib_proxy.control.context import ControlContext, ServerInfo
 from gglib_proxy.control.server import serve_control
 from tests.raw_http import RawConnection
 
 THROUGH_DATA_PLANE = {"x-gglib-peer": "127.0.0.1"}
-
-
-class FakeLease:
-    """Counts its releases."""
-
-    is_live = True
-    end_reason = None
-
-    def __init__(self, target: Target) -> None:
-        self.target = target
-        self.activity = EngineActivity()
-        self.releases = 0
-
-    def release(self) -> None:
-        self.releases += 1
 
 
 class FakeModelRuntime:
@@ -44,10 +29,9 @@ class FakeModelRuntime:
         self.running: list[RunningModel] = []
         self.admission_error: Exception | None = None
         self.gate: asyncio.Event | None = None
-        """Where set, admissions and stops wait for it."""
-        self.admitted: list[tuple[str, int]] = []
+        """Where set, loads and stops wait for it."""
+        self.loaded: list[tuple[str, int]] = []
         self.stopped: list[int | None] = []
-        self.leases: list[FakeLease] = []
         self.was_asked = asyncio.Event()
         self.was_cancelled = asyncio.Event()
 
@@ -57,13 +41,24 @@ class FakeModelRuntime:
         )
         self.running = [each for each in self.running if each.model_id != model.id] + [shown]
 
-    async def admit(self, model: Model, *, context: int, may_load: bool = True) -> FakeLease:
-        self.admitted.append((model.name, context))
+    async def admit(
+        self,
+        model: Model,
+        *,
+        context: int,
+        may_load: bool = True,
+        requester: Requester | None = None,
+    ) -> Lease:
+        raise NotImplementedError("the control plane leases nothing")
+
+    def lease_now(self, model: Model, *, context: int) -> Lease | None:
+        raise NotImplementedError("the control plane leases nothing")
+
+    async def load(self, model: Model, *, context: int, requester: Requester | None = None) -> None:
+        self.loaded.append((model.name, context))
         await self._pass_gate()
         if self.admission_error is not None:
             raise self.admission_error
-        self.leases.append(FakeLease(_target(model, context)))
-        return self.leases[-1]
 
     def current(self) -> Sequence[RunningModel]:
         return self.running
@@ -84,18 +79,6 @@ class FakeModelRuntime:
         except asyncio.CancelledError:
             self.was_cancelled.set()
             raise
-
-
-def _target(model: Model, context: int) -> Target:
-    return Target(
-        launch_id="launch",
-        model_id=model.id,
-        model_name=model.name,
-        host="127.0.0.1",
-        port=1,
-        api_key="key",
-        context=context,
-    )
 
 
 class FakeModelLogs:

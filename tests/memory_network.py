@@ -14,6 +14,7 @@ from gglib_core.activity import EngineActivity
 from gglib_core.catalog import CatalogSnapshot
 from gglib_core.errors import AdmissionWithdrawn
 from gglib_core.models import Capability, Model, RunningModel, Target
+from gglib_core.swaps import Requester
 from gglib_proxy.client import ClientConnection
 from gglib_proxy.data_plane import DataPlane
 from gglib_proxy.limits import Limits
@@ -131,6 +132,8 @@ class MemoryLease:
 
     target = TARGET
     end_reason = None
+    swap_id = None
+    load_seconds = 0.0
 
     def __init__(self, runtime: MemoryRuntime) -> None:
         self.runtime = runtime
@@ -158,7 +161,14 @@ class MemoryRuntime:
         """Whether leases are given without waiting."""
         self.on_release: Callable[[], None] = lambda: None
 
-    async def admit(self, model: Model, *, context: int, may_load: bool = True) -> MemoryLease:
+    async def admit(
+        self,
+        model: Model,
+        *,
+        context: int,
+        may_load: bool = True,
+        requester: Requester | None = None,
+    ) -> MemoryLease:
         answer = asyncio.get_running_loop().create_future()
         self.waiting.append(answer)
         await answer
@@ -166,6 +176,9 @@ class MemoryRuntime:
 
     def lease_now(self, model: Model, *, context: int) -> MemoryLease | None:
         return self._lease() if self.is_ready else None
+
+    async def load(self, model: Model, *, context: int, requester: Requester | None = None) -> None:
+        await self.admit(model, context=context)
 
     def _lease(self) -> MemoryLease:
         lease = MemoryLease(self)

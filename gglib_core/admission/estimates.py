@@ -9,39 +9,46 @@ from collections.abc import Iterable
 
 from gglib_core.admission.places import Places
 from gglib_core.admission.values import AdmissionPolicy, Resident, ResidentState
+from gglib_core.launch_costs import LaunchCosts
+from gglib_core.models import Model
+from gglib_core.swaps import launch_key
 
 _SOON_SECONDS = 1.0
+_SHARE_OF_OVERRUN = 0.1
 
 
 class WaitEstimate:
     """Learns how long the loads take."""
 
-    def __init__(self, policy: AdmissionPolicy, places: Places) -> None:
+    def __init__(self, policy: AdmissionPolicy, places: Places, costs: LaunchCosts) -> None:
         self._policy = policy
         self._places = places
-        self._load_seconds: dict[int, float] = {}
+        self._costs = costs
 
     def loaded(self, resident: Resident, now: float) -> None:
-        self._load_seconds[resident.model.id] = now - resident.launched
+        self._costs.learn_seconds(launch_key(resident.launched_as), now - resident.launched)
 
-    def seconds(self, model_id: int, now: float) -> float:
+    def seconds(self, model: Model, now: float) -> float:
         """Until a request for the model is served: never less than a second, and finite."""
-        resident = self._places.residents.get(model_id)
+        resident = self._places.residents.get(model.id)
         if resident is not None and not resident.is_leaving:
             return max(_SOON_SECONDS, self._rest_of_load(resident, now))
-        wait = self._load(model_id) + self._until_free(now)
+        wait = self._load(model) + self._until_free(now)
         wait += sum(
-            self._load(rival) + self._policy.quantum_seconds for rival in self._ahead(model_id)
+            self._load(rival) + self._policy.quantum_seconds for rival in self._ahead(model.id)
         )
         return max(_SOON_SECONDS, wait)
 
-    def _load(self, model_id: int) -> float:
-        return self._load_seconds.get(model_id, self._policy.assumed_load_seconds)
+    def _load(self, model: Model) -> float:
+        seconds = self._costs.load_seconds(launch_key(model))
+        return self._policy.assumed_load_seconds if seconds is None else seconds
 
     def _rest_of_load(self, resident: Resident, now: float) -> float:
+        """What is left of the time that it took before; then, a share of what it takes."""
         if resident.state is not ResidentState.STARTING:
             return 0.0
-        return max(0.0, resident.launched + self._load(resident.model.id) - now)
+        taken = now - resident.launched
+        return max(taken * _SHARE_OF_OVERRUN, self._load(resident.launched_as) - taken)
 
     def _until_free(self, now: float) -> float:
         if self._places.has_free:
@@ -56,9 +63,9 @@ class WaitEstimate:
             return 0.0
         return max(0.0, resident.changed + quantum - now)
 
-    def _ahead(self, model_id: int) -> Iterable[int]:
+    def _ahead(self, model_id: int) -> Iterable[Model]:
         """The models that wait for a place before this one; all, while it does not wait."""
         for line in self._places.demands():
             if line.model.id == model_id:
                 return
-            yield line.model.id
+            yield line.model

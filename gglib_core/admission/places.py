@@ -16,6 +16,14 @@ from gglib_core.admission.values import (
     StopReason,
 )
 from gglib_core.admission.waiting import WaitingLine, WaitingRoom
+from gglib_core.swaps import VictimReason
+
+_VICTIM_REASONS = {
+    StopReason.SWAP: VictimReason.IDLE,
+    StopReason.RELAUNCH: VictimReason.LARGER_CONTEXT,
+    StopReason.IDLE: VictimReason.IDLE_TIMEOUT,
+    StopReason.ABORT: VictimReason.UNWANTED,
+}
 
 Claims = Mapping[Resident, WaitingLine]
 """The residents that stand in somebody's way, each with the line that wants its place."""
@@ -29,6 +37,7 @@ class Places:
         self._waiting = waiting
         self._turns = turns
         self.residents: dict[int, Resident] = {}
+        self._vacated: Resident | None = None
 
     @property
     def has_free(self) -> bool:
@@ -45,7 +54,13 @@ class Places:
         return self.has_free and line.model.id not in self.residents
 
     def take(self, line: WaitingLine, now: float) -> Resident:
+        first = line.oldest
+        assert first is not None, "a line has somebody in it"
         resident = Resident(line.model, line.fit_to_largest(), launched=now, changed=now)
+        resident.requester = first.requester
+        if self._vacated is not None:
+            resident.victim = self._vacated.as_victim()
+            self._vacated = None
         self.residents[line.model.id] = resident
         return resident
 
@@ -55,6 +70,11 @@ class Places:
     def drop(self, resident: Resident) -> None:
         del self.residents[resident.model.id]
         self._turns.leave(resident)
+        self._vacated = resident
+
+    def close_gap(self) -> None:
+        """Nobody has taken the place that became free: who takes it later, takes it from no one."""
+        self._vacated = None
 
     def demands(self) -> list[WaitingLine]:
         """The lines that no resident serves or will serve, the most entitled first."""
@@ -100,6 +120,19 @@ class Places:
         if is_starting or not self._turns.is_idle(resident):
             return None
         return StopReason.IDLE if now >= self._turns.unloads_at(resident) else None
+
+    def victim_reason(self, resident: Resident, reason: StopReason) -> VictimReason:
+        """The same, as it is told to people."""
+        if resident.is_unloading:
+            return resident.lost_place_by
+        if reason is StopReason.SWAP and not self._turns.is_idle(resident):
+            return VictimReason.TURN_OVER
+        return _VICTIM_REASONS[reason]
+
+    def spared_for(self, resident: Resident) -> tuple[str, ...]:
+        """The models that had to stay when the resident was chosen to go."""
+        others = (each.model for each in self.residents.values() if each is not resident)
+        return tuple(sorted(model.name for model in others if model.is_pinned))
 
     def times(self, demands: Sequence[WaitingLine]) -> Iterator[float]:
         """When the passing of time alone changes what is to be done."""

@@ -22,15 +22,19 @@ from gglib_core.errors import (
     QueueFull,
     ShuttingDown,
 )
+from gglib_core.launch_costs import LaunchCosts
 from gglib_core.models import Model
+from gglib_core.swaps import Requester, VictimReason
 
 
 class AdmissionQueue:
     """The pure queue; see the package for what it promises."""
 
-    def __init__(self, policy: AdmissionPolicy) -> None:
+    def __init__(self, policy: AdmissionPolicy, costs: LaunchCosts | None = None) -> None:
+        """`costs` are what is known of launches; the queue adds how long its own take."""
         self._policy = policy
-        self._scheduler = scheduler = Scheduler(policy)
+        self._scheduler = scheduler = Scheduler(policy, costs or LaunchCosts())
+        self._arrivals = scheduler.arrivals
         self._waiting = scheduler.waiting
         self._turns = scheduler.turns
         self._places = scheduler.places
@@ -76,9 +80,9 @@ class AdmissionQueue:
     def waiting_models(self) -> set[int]:
         return self._waiting.model_ids
 
-    def expected_wait(self, model_id: int, now: float) -> float:
+    def expected_wait(self, model: Model, now: float) -> float:
         """A fair guess of the seconds until a request for the model is served."""
-        return self._scheduler.estimate.seconds(model_id, now)
+        return self._scheduler.estimate.seconds(model, now)
 
     # Requests
 
@@ -100,6 +104,8 @@ class AdmissionQueue:
             return None
         if not resident.leases:
             self._turns.gaps[model_id] = now - resident.idle_since
+        if self._arrivals.latest != model_id:
+            resident.avoided += self._arrivals.note(model_id) and resident.served > 0
         resident.leases += 1
         resident.served += 1
         return resident
@@ -112,13 +118,14 @@ class AdmissionQueue:
         *,
         may_load: bool = True,
         handle: object = None,
+        requester: Requester | None = None,
     ) -> tuple[Ticket, list[Action]]:
         """A request has come; the ticket is granted or rejected by these or later actions.
 
         One that may not load is a visit: it is granted or rejected at once, whatever its context
         and the model's `max_concurrent`, and does not keep the model from being idle afterwards.
         """
-        ticket = Ticket(self._scheduler.next_number(), model, context, now, handle)
+        ticket = Ticket(self._scheduler.next_number(), model, context, now, handle, requester)
         resident = self._residents.get(model.id)
         if self._is_closed:
             return ticket, [self._scheduler.reject(ticket, ShuttingDown())]
@@ -127,9 +134,11 @@ class AdmissionQueue:
         if self._ends_an_idle_time(ticket, resident):
             self._turns.note_return(model.id, resident, now)
         if resident is not None and self._may_enter(resident, context, now):
+            ticket.is_swap = self._arrivals.note(model.id)
             return ticket, [self._scheduler.grant(ticket, resident)]
         if error := self._refusal(ticket, now):
             return ticket, [self._scheduler.reject(ticket, error)]
+        ticket.is_swap = self._arrivals.note(model.id)
         return ticket, self._scheduler.wait(ticket, resident, now)
 
     def cancel(self, ticket: Ticket, now: float) -> list[Action]:
@@ -157,12 +166,18 @@ class AdmissionQueue:
 
     # Processes
 
+    def begun(self, resident: Resident, now: float) -> None:
+        """The resident's load begins only now: the time before is no part of what a load takes."""
+        if resident.state is ResidentState.STARTING:
+            resident.launched = now
+
     def ready(self, resident: Resident, now: float) -> list[Action]:
         """The resident's process takes requests."""
         if resident.state is not ResidentState.STARTING or not self._places.holds(resident):
             return []
         self._scheduler.change(resident, ResidentState.READY, now)
-        resident.idle_since = now
+        resident.idle_since = resident.loaded_at = now
+        resident.ready_number = self._scheduler.next_number()
         self._scheduler.estimate.loaded(resident, now)
         self._turns.begin()
         return self._scheduler.settle(now)
@@ -174,6 +189,7 @@ class AdmissionQueue:
         self._places.drop(resident)
         if resident.state is ResidentState.STOPPING:
             return self._scheduler.settle(now)
+        resident.lost_place_by = VictimReason.FAILED
         remembered = self._failures.remember_load(resident, error, now)
         actions = self._scheduler.reject_all(resident.model.id, remembered)
         return actions + self._scheduler.settle(now)
@@ -205,12 +221,14 @@ class AdmissionQueue:
 
     # Orders
 
-    def unload(self, model_id: int | None, now: float) -> list[Action]:
+    def unload(
+        self, model_id: int | None, now: float, why: VictimReason = VictimReason.UNLOAD
+    ) -> list[Action]:
         """Stop the model, or all, once nobody holds it; those that wait for it now are rejected."""
         known = self._residents.keys() | self._waiting.model_ids
         actions: list[Action] = []
         for each in known if model_id is None else known & {model_id}:
-            actions += self._withdraw(each)
+            actions += self._withdraw(each, why)
         return actions + self._scheduler.settle(now)
 
     def refreshed(self, models: Iterable[Model], now: float) -> list[Action]:
@@ -224,7 +242,7 @@ class AdmissionQueue:
             holder.model = known.get(holder.model.id, holder.model)
         actions: list[Action] = []
         for model_id in (self._residents.keys() | self._waiting.model_ids) - known.keys():
-            actions += self._withdraw(model_id)
+            actions += self._withdraw(model_id, VictimReason.REMOVED)
         self._failures.forget_changed(known)
         return actions + self._scheduler.settle(now)
 
@@ -279,19 +297,22 @@ class AdmissionQueue:
             return failure
         limit = self._scheduler.policy.queue_limit
         if self._waiting.count >= limit:
-            return QueueFull(limit, self.expected_wait(ticket.model.id, now))
+            return QueueFull(limit, self.expected_wait(ticket.model, now))
         return None
 
     def _note_death(self, resident: Resident, error: LaunchFailed, now: float) -> None:
         if resident.state is not ResidentState.READY:
             return
         self._failures.remember_crash(resident, error, now)
+        resident.lost_place_by = VictimReason.CRASHED
         if self._turns.is_over(resident, now):
             self._turns.end(resident, self._scheduler.next_number())
         self._scheduler.change(resident, ResidentState.STOPPING, now)
 
-    def _withdraw(self, model_id: int) -> list[Action]:
+    def _withdraw(self, model_id: int, why: VictimReason) -> list[Action]:
         resident = self._residents.get(model_id)
+        if resident is not None and not resident.is_leaving:
+            resident.lost_place_by = why
         if resident is not None:
             resident.is_unloading = True
         line = self._waiting.line(model_id)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from gglib_core.admission.arrivals import ArrivalOrder
 from gglib_core.admission.estimates import WaitEstimate
 from gglib_core.admission.failures import FailureMemory
 from gglib_core.admission.places import Claims, Places
@@ -26,18 +27,20 @@ from gglib_core.admission.values import (
 )
 from gglib_core.admission.waiting import WaitingLine, WaitingRoom
 from gglib_core.errors import EveryModelPinned, GglibError, QueueTimeout
+from gglib_core.launch_costs import LaunchCosts
 
 
 class Scheduler:
     """Owns what the queue knows, and changes it by decisions alone."""
 
-    def __init__(self, policy: AdmissionPolicy) -> None:
+    def __init__(self, policy: AdmissionPolicy, costs: LaunchCosts) -> None:
         self.policy = policy
         self.waiting = WaitingRoom()
         self.turns = Turns(policy, self.waiting)
         self.places = Places(policy, self.waiting, self.turns)
         self.failures = FailureMemory(policy)
-        self.estimate = WaitEstimate(policy, self.places)
+        self.arrivals = ArrivalOrder(policy.max_resident)
+        self.estimate = WaitEstimate(policy, self.places, costs)
         self.deadline = math.inf
         self._last_number = 0
 
@@ -51,6 +54,7 @@ class Scheduler:
         if launches := self._launches(demands, now):
             # A pinned model may have taken the last place that others could hope for.
             actions += [*launches, *self._refuse_hopeless(now)]
+        self.places.close_gap()
         self.deadline = self._next_deadline(demands, now)
         return actions
 
@@ -75,7 +79,9 @@ class Scheduler:
 
     def grant(self, ticket: Ticket, resident: Resident, *, is_visit: bool = False) -> Grant:
         resident.leases += 1
-        resident.served += not is_visit
+        if not is_visit:
+            resident.avoided += ticket.is_swap and resident.served > 0
+            resident.served += 1
         ticket.is_waiting = False
         ticket.granted = resident
         return Grant(ticket, resident)
@@ -113,7 +119,7 @@ class Scheduler:
         resident = self.places.residents.get(ticket.model.id)
         is_loading = resident is not None and resident.state is ResidentState.STARTING
         state = "still loading" if is_loading else "waiting for its turn"
-        wait = self.estimate.seconds(ticket.model.id, now)
+        wait = self.estimate.seconds(ticket.model, now)
         return QueueTimeout(ticket.model.name, state, now - ticket.arrived, wait)
 
     def _refuse_hopeless(self, now: float) -> list[Action]:
@@ -153,9 +159,15 @@ class Scheduler:
                 continue
             if reason is StopReason.SWAP:
                 self.turns.end(resident, self.next_number())
+            self._note_reason(resident, reason)
             self.change(resident, ResidentState.STOPPING, now)
             actions.append(Stop(resident, reason))
         return actions
+
+    def _note_reason(self, resident: Resident, reason: StopReason) -> None:
+        resident.lost_place_by = self.places.victim_reason(resident, reason)
+        if reason is StopReason.SWAP:
+            resident.spared = self.places.spared_for(resident)
 
     def _launches(self, demands: Sequence[WaitingLine], now: float) -> list[Action]:
         return [

@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from gglib_core.errors import GglibError, LaunchFailed
 from gglib_core.models import Model
+from gglib_core.swaps import Requester, Victim, VictimReason
 
 _UNLIMITED = 1 << 60
 
@@ -70,11 +71,25 @@ class Resident:
     """Leases given so far, visits aside; see `AdmissionQueue.request`."""
     visited_after: int = -1
     """What `served` was when a visitor last came to an idle model."""
+    avoided: int = 0
+    """How many of them would have been a swap each in the order of arrival; see `ArrivalOrder`."""
     is_unloading: bool = False
+    lost_place_by: VictimReason = VictimReason.IDLE
+    """Why it is unloaded, is being stopped, or has ended."""
+    spared: tuple[str, ...] = ()
+    """The models that could not go in its stead, for they are pinned."""
+    victim: Victim | None = None
+    """Who had the place before it; None where it was free."""
+    requester: Requester | None = None
+    """Who had waited longest for it when it was launched."""
     changed: float = 0.0
     """When `state` last changed; a turn begins when the state becomes ready."""
     idle_since: float = -math.inf
     """When the last lease was released, or the model became ready; visits do not count."""
+    loaded_at: float = math.inf
+    """When the model became ready."""
+    ready_number: int = 0
+    """Requests of a smaller number waited for the process to become ready."""
     launched_as: Model = field(init=False)
     """What the process was started with; `model` follows the catalog."""
 
@@ -94,6 +109,15 @@ class Resident:
         """Whether requests that need `context` tokens can be, or will soon be, sent here."""
         return context <= self.context and not self.is_leaving
 
+    def as_victim(self) -> Victim:
+        """What is told of it to who gets its place."""
+        return Victim(
+            model_id=self.model.id,
+            name=self.model.name,
+            reason=self.lost_place_by,
+            spared=self.spared,
+        )
+
 
 @dataclass(slots=True, eq=False)
 class Ticket:
@@ -105,6 +129,9 @@ class Ticket:
     arrived: float
     handle: object = None
     """Whatever the owner wants to find again in `Grant` and `Reject`."""
+    requester: Requester | None = None
+    is_swap: bool = False
+    """Whether it would be a swap in the order of arrival; see `ArrivalOrder`."""
     is_waiting: bool = True
     granted: Resident | None = None
 

@@ -7,9 +7,10 @@
 """
 
 from gglib_runtime.supervisor.logs import EngineLogs
+from gglib_runtime.supervisor.opening import open_supervisor
 from gglib_runtime.supervisor.pidfile import ChildRecord, RecordedChild, list_children, sweep
 from gglib_runtime.supervisor.settings import SupervisorSettings
-from gglib_runtime.supervisor.supervisor import Supervisor, open_supervisor
+from gglib_runtime.supervisor.supervisor import Supervisor
 from gglib_runtime.supervisor.timings import SwapTimings
 
 __all__ = [

@@ -13,7 +13,7 @@ import shlex
 import shutil
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,6 +68,9 @@ class Launch:
     port: int | None = None
     spawned_at: float = 0.0
     """By `time.monotonic`; of the last attempt."""
+    swap_id: str = ""
+    """What the ledger calls it."""
+    on_first_answer: Callable[[], None] = lambda: None
     timings: SwapTimings = field(default_factory=SwapTimings)
     activity: EngineActivity = field(init=False)
     tail: deque[str] = field(default_factory=lambda: deque[str](maxlen=_TAIL_LINES))
@@ -79,6 +82,7 @@ class Launch:
     def _first_answer_began(self, seconds: float) -> None:
         self.timings.first_byte_seconds = seconds
         _log.info("model %r launch %s: first answer (%s)", self.name, self.launch_id, self.timings)
+        self.on_first_answer()
 
     def failure(self, failure: LaunchFailure, detail: str) -> LaunchFailed:
         """The error with which it ends."""
@@ -88,15 +92,14 @@ class Launch:
 class Engine:
     """A ready engine; fills `gglib_core.admission_desk.RunningEngine`."""
 
-    __slots__ = ("activity", "child", "end_reason", "output", "target")
+    __slots__ = ("activity", "child", "end_reason", "output", "swap_id", "target")
 
-    def __init__(
-        self, child: Child, target: Target, output: Output, activity: EngineActivity
-    ) -> None:
+    def __init__(self, child: Child, target: Target, output: Output, launch: Launch) -> None:
         self.child = child
         self.target = target
         self.output = output
-        self.activity = activity
+        self.activity = launch.activity
+        self.swap_id = launch.swap_id
         self.end_reason: str | None = None
         """Set by the supervisor once the process has ended of itself, or just before it is killed
         because it is wedged."""
@@ -168,7 +171,7 @@ class Launcher:
             clues = Clues()
             async with self._open_child(launch, spec, address, clues) as child:
                 await self._await_ready(launch, child, address, clues)
-                yield Engine(child, _target(launch, address), clues, launch.activity)
+                yield Engine(child, _target(launch, address), clues, launch)
 
     @asynccontextmanager
     async def _open_child(

@@ -1,14 +1,14 @@
 """Waits until a stopped engine's memory is there for the next one.
 
 Main memory is free once a process has been reaped, unless a driver or a descendant lags behind; so
-the wait ends as soon as there is enough, and also when no more comes. Not here: video memory, whose
-readers differ by vendor, and choosing what to stop.
+the wait ends as soon as there is enough, and also when no more comes. Not here: asking graphics
+cards (`gpu_memory`), and choosing what to stop.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import psutil
@@ -62,4 +62,17 @@ async def wait_for_memory(needed_bytes: int, reader: MemoryReader, limit_seconds
         if now - begin >= limit_seconds or now - grown_at >= _STEADY_SECONDS:
             return False
         await asyncio.sleep(_POLL_SECONDS)
+    return True
+
+
+async def wait_for_gpu_memory(
+    needed_bytes: int, reader: Callable[[], Awaitable[int | None]], limit_seconds: float
+) -> bool:
+    """The same on graphics cards, where each look takes a while: two that are equal end it."""
+    clock = asyncio.get_running_loop().time
+    begin, most = clock(), -1
+    while (available := await reader()) is not None and available < needed_bytes:
+        if available <= most or clock() - begin >= limit_seconds:
+            return False
+        most = available
     return True

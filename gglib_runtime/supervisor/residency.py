@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from gglib_core.admission import Resident
 from gglib_core.errors import LaunchFailed
+from gglib_core.swap_account import SwapAccount
 from gglib_runtime.supervisor.launching import Engine, Launch
 
 
@@ -43,6 +44,7 @@ class Residency:
 
     resident: Resident
     launch: Launch
+    account: SwapAccount
     state: ProcessState = ProcessState.STOPPED
     changed_at: float = 0.0
     engine: Engine | None = None

@@ -10,40 +10,37 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-import math
-import os
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack
 from typing import Any
 
 from gglib_core.admission import AdmissionPolicy, Resident, StopReason
 from gglib_core.admission_desk import AdmissionDesk, EngineLease
 from gglib_core.catalog import required_context
 from gglib_core.errors import AdmissionError, LaunchFailed, LaunchFailure
+from gglib_core.launch_costs import LaunchCosts
 from gglib_core.models import Model, ModelState, RunningModel, Target
 from gglib_core.ports import ModelCatalog
-from gglib_runtime.paths import DataPaths
-from gglib_runtime.supervisor.failures import refusal_of
+from gglib_core.swaps import (
+    Requester,
+    SwapCause,
+    SwapLedger,
+    VictimReason,
+)
+from gglib_runtime.supervisor.accounts import LaunchAccounts, note_wait
+from gglib_runtime.supervisor.gpu_memory import GpuMemory
 from gglib_runtime.supervisor.launching import Engine, Launch, Launcher, exit_error
-from gglib_runtime.supervisor.log_files import open_log_writer
+from gglib_runtime.supervisor.loading import EngineLoader
 from gglib_runtime.supervisor.logs import EngineLogs
-from gglib_runtime.supervisor.memory import MemoryReader, available_bytes, wait_for_memory
-from gglib_runtime.supervisor.orphan_guard import open_orphan_guard
-from gglib_runtime.supervisor.pidfile import sweep
+from gglib_runtime.supervisor.memory import MemoryReader
 from gglib_runtime.supervisor.residency import TRANSITIONS, ProcessState, Residency
 from gglib_runtime.supervisor.resident_memory import ResidentMemory
 from gglib_runtime.supervisor.settings import SupervisorSettings
-from gglib_runtime.supervisor.shielding import run_to_end
 from gglib_runtime.supervisor.timings import SwapTimings
 from gglib_runtime.supervisor.wedge import watching
 
 _log = logging.getLogger(__name__)
-
-_RECENTLY_SECONDS = 5.0
-"""Memory of an engine that stopped longer ago is not waited for."""
-_RETRY_SECONDS = 0.25
-"""Before a load that ran out of memory is tried again."""
 
 
 class Supervisor:
@@ -57,21 +54,24 @@ class Supervisor:
         settings: SupervisorSettings,
         logs: EngineLogs,
         memory: MemoryReader,
+        gpu: GpuMemory,
+        ledger: SwapLedger,
+        costs: LaunchCosts,
     ) -> None:
         self.logs = logs
-        self._launcher = launcher
         self._catalog = catalog
         self._settings = settings
-        self._memory = memory
         self._loop = asyncio.get_running_loop()
-        self._desk = AdmissionDesk(policy, self)
+        self._desk = AdmissionDesk(policy, self, costs)
+        self._loader = EngineLoader(launcher, catalog, settings, memory, gpu, costs, self)
         self._residencies: dict[Resident, Residency] = {}
         self._listeners: list[Callable[[Target], None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._resident_memory = ResidentMemory()
+        self._accounts = LaunchAccounts(ledger, costs, gpu, self._resident_memory)
         self._ending: Residency | None = None
-        self._last_ended_at = -math.inf
         self._is_hurried = False
+        self._is_closing = False
         self.last_timings: dict[int, SwapTimings] = {}
         """Of each model's last launch."""
 
@@ -80,15 +80,36 @@ class Supervisor:
 
     # ModelRuntime
 
-    async def admit(self, model: Model, *, context: int, may_load: bool = True) -> EngineLease:
-        return await self._desk.admit(model, context=context, may_load=may_load)
+    async def admit(
+        self,
+        model: Model,
+        *,
+        context: int,
+        may_load: bool = True,
+        requester: Requester | None = None,
+    ) -> EngineLease:
+        return await self._desk.admit(
+            model, context=context, may_load=may_load, requester=requester
+        )
 
     def lease_now(self, model: Model, *, context: int) -> EngineLease | None:
         return self._desk.lease_now(model, context=context)
 
+    async def load(
+        self, model: Model, *, context: int | None = None, requester: Requester | None = None
+    ) -> None:
+        """As the port has it; without `context`, with that of the model or of the settings."""
+        needed = required_context(model, context, self._settings.default_context)
+        await self._desk.load(model, context=needed, requester=requester)
+
     def current(self) -> Sequence[RunningModel]:
         engines = {each.model_id: each for each in self._residencies.values()}
         return [self._shown(each, engines.get(each.model_id)) for each in self._desk.current()]
+
+    def targets(self) -> Sequence[Target]:
+        """Where the engines are that take requests; beside the port."""
+        engines = (each.engine for each in self._residencies.values() if not each.is_stop_asked)
+        return [engine.target for engine in engines if engine is not None and engine.is_live]
 
     async def stop_current(self, model_id: int | None = None) -> None:
         leaving = [each for each in self._residencies.values() if model_id in (None, each.model_id)]
@@ -106,13 +127,6 @@ class Supervisor:
         return remove
 
     # Beside the port
-
-    async def load(self, model: Model, *, context: int | None = None) -> None:
-        """Load the model now, even if it failed lately; raises what `admit` raises."""
-        self._desk.forget_failure(model.id)
-        needed = required_context(model, context, self._settings.default_context)
-        lease = await self.admit(model, context=needed)
-        lease.release()
 
     def catalog_changed(self) -> None:
         """Read the catalog anew: running models go on, those that are gone are unloaded."""
@@ -134,8 +148,10 @@ class Supervisor:
     def launch(self, resident: Resident) -> None:
         model = resident.model
         launch = Launch(model_id=model.id, name=model.name, context=resident.context)
-        residency = self._residencies[resident] = Residency(resident, launch)
-        self._note_wait(residency)
+        quantum_seconds = self._desk.policy.quantum_seconds
+        note_wait(launch.timings, self._desk.asked_at(model.id), self._ending, quantum_seconds)
+        account = self._accounts.open(resident, launch)
+        residency = self._residencies[resident] = Residency(resident, launch, account)
         self._transition(residency, ProcessState.STARTING, "requested")
         self._begin(self._live(residency))
 
@@ -167,7 +183,7 @@ class Supervisor:
     async def _run(self, residency: Residency) -> LaunchFailed | None:
         """Returns why a ready engine died, or None when it was stopped."""
         async with AsyncExitStack() as stack:
-            engine = await self._load_unless_stopped(residency, stack)
+            engine = await self._loader.load(residency, stack)
             if engine is None or residency.is_stop_asked:
                 return None
             residency.engine = engine
@@ -210,62 +226,22 @@ class Supervisor:
             engine.end_reason = error.detail
             self._desk.died(residency.resident, error)
 
-    async def _load_unless_stopped(
-        self, residency: Residency, stack: AsyncExitStack
-    ) -> Engine | None:
-        if residency.is_stop_asked:
-            return None
-        residency.is_loading = True
-        try:
-            async with residency.loading:
-                return await self._load(residency, stack)
-        except TimeoutError:
-            assert residency.is_stop_asked
-            return None
-        finally:
-            residency.is_loading = False
+    # Other engines, for a load
 
-    async def _load(self, residency: Residency, stack: AsyncExitStack) -> Engine | None:
-        try:
-            return await self._load_once(residency, stack)
-        except LaunchFailed as error:
-            if error.failure is not LaunchFailure.OUT_OF_MEMORY:
-                raise
-            if not await self._make_room(residency):
-                raise
-        return await self._load_once(residency, stack)
+    def begun(self, residency: Residency) -> None:
+        self._desk.begun(residency.resident)
 
-    async def _load_once(self, residency: Residency, stack: AsyncExitStack) -> Engine | None:
-        launch = residency.launch
-        spec = self._catalog.resolve_for_launch(launch.model_id)
-        if spec is None:
-            self._desk.unload(launch.model_id)
-            return None
-        begun_at = time.monotonic()
-        if begun_at - self._last_ended_at < _RECENTLY_SECONDS:
-            limit = self._settings.memory_wait_seconds
-            await wait_for_memory(spec.size_bytes, self._memory, limit)
-        launched_at = time.monotonic()
-        try:
-            engine = await stack.enter_async_context(self._launcher.open_engine(launch, spec))
-        except OSError as error:
-            raise launch.failure(*refusal_of(error)) from error
-        launch.timings.memory_seconds = launched_at - begun_at
-        launch.timings.spawn_seconds = launch.spawned_at - launched_at
-        launch.timings.ready_seconds = time.monotonic() - launch.spawned_at
-        return engine
+    def has_gone(self, model_id: int) -> None:
+        self._desk.unload(model_id, VictimReason.REMOVED)
 
-    async def _make_room(self, residency: Residency) -> bool:
-        """After a load that ran out of memory: whether another try has a better chance."""
-        idle = [each for each in self._residencies.values() if self._is_spare(each)]
-        is_recent = time.monotonic() - self._last_ended_at < _RECENTLY_SECONDS
-        if not idle and not is_recent:
-            return False
-        _log.info("model %r ran out of memory: it is tried once more", residency.launch.name)
-        for other in idle:
-            await self.stop_current(other.model_id)
-        await asyncio.sleep(_RETRY_SECONDS)
-        return True
+    async def unload_spare(self, residency: Residency) -> bool:
+        spare = [each for each in self._residencies.values() if self._is_spare(each)]
+        for other in spare:
+            residency.account.made_room(other.resident)
+            self._desk.unload(other.model_id, VictimReason.MEMORY)
+        for other in spare:
+            await other.ended.wait()
+        return bool(spare)
 
     def _is_spare(self, residency: Residency) -> bool:
         resident = residency.resident
@@ -283,12 +259,16 @@ class Supervisor:
         self.last_timings[residency.model_id] = timings
         residency.ready_at = time.monotonic()
         self._transition(residency, ProcessState.READY, str(timings))
+        self._accounts.ready(residency, engine)
         self._desk.ready(residency.resident, engine)
+        self._begin(self._accounts.learn(residency, engine))
 
     def _ended(self, residency: Residency, error: LaunchFailed | None) -> None:
         """Nothing is left of the process: tell admission, which may launch another at once."""
         del self._residencies[residency.resident]
-        self._ending, self._last_ended_at = residency, time.monotonic()
+        self._ending = residency
+        self._loader.ended()
+        self._accounts.ended(residency, error, is_shutdown=self._is_closing)
         resident, was_starting = residency.resident, residency.state is ProcessState.STARTING
         if residency.state is not ProcessState.STOPPING and error is None:
             self._transition(residency, ProcessState.STOPPING, "cancelled")
@@ -317,17 +297,6 @@ class Supervisor:
             why,
         )
         residency.state, residency.changed_at = state, now
-
-    def _note_wait(self, residency: Residency) -> None:
-        """What the first request waited for, up to here."""
-        timings, now = residency.launch.timings, time.monotonic()
-        asked_at, decided_at = self._desk.asked_at(residency.model_id), now
-        if (victim := self._ending) is not None and victim.is_stop_asked:
-            decided_at = victim.stop_asked_at
-            timings.stop_seconds = now - decided_at
-            turn_over_at = victim.ready_at + self._desk.policy.quantum_seconds
-            timings.drain_seconds = max(0.0, victim.drained_at - max(asked_at, turn_over_at))
-        timings.queue_seconds = max(0.0, decided_at - asked_at - timings.drain_seconds)
 
     def _announce(self, target: Target) -> None:
         for listener in tuple(self._listeners):
@@ -365,12 +334,13 @@ class Supervisor:
     async def _preload(self, models: Sequence[Model]) -> None:
         for model in models:
             try:
-                await self.load(model)
+                await self.load(model, requester=Requester(cause=SwapCause.PRELOAD))
             except AdmissionError as error:
                 _log.warning("model %r is not preloaded: %s", model.name, error)
 
     async def aclose(self) -> None:
         """Stop everything, and return when nothing is left; a cancellation hurries it."""
+        self._is_closing = True
         self._desk.close()
         self._desk.unload(None)
         for residency in list(self._residencies.values()):
@@ -384,49 +354,3 @@ class Supervisor:
                 self.hurry()
         if cancellation is not None:
             raise cancellation
-
-
-@asynccontextmanager
-async def open_supervisor(
-    settings: SupervisorSettings,
-    *,
-    policy: AdmissionPolicy,
-    catalog: ModelCatalog,
-    engine_command: Sequence[str],
-    paths: DataPaths,
-    environ: Mapping[str, str] | None = None,
-    memory: MemoryReader = available_bytes,
-) -> AsyncGenerator[Supervisor]:
-    """Run engines for the length of the block; afterwards none is left.
-
-    To be entered on the main thread: engines die with the thread that started them. Ends orphans of
-    earlier runs first. `environ` (default: this process's) is what engines inherit.
-    """
-    paths.create()
-    await asyncio.to_thread(sweep, paths.children)
-    resources = ExitStack()
-    try:
-        guard = resources.enter_context(open_orphan_guard())
-        writer = resources.enter_context(
-            open_log_writer(
-                paths.logs, max_bytes=settings.log_file_bytes, count=settings.log_file_count
-            )
-        )
-        logs = EngineLogs(writer, lines_kept=settings.log_lines)
-        resources.callback(logs.close)
-        launcher = Launcher(
-            engine_command,
-            os.environ if environ is None else environ,
-            settings,
-            guard=guard,
-            logs=logs,
-            pidfiles=paths.children,
-        )
-        supervisor = Supervisor(launcher, catalog, policy, settings, logs, memory)
-        try:
-            supervisor.preload()
-            yield supervisor
-        finally:
-            await supervisor.aclose()
-    finally:
-        await run_to_end(asyncio.to_thread(resources.close))

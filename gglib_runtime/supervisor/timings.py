@@ -4,25 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gglib_core.swap_account import SwapFacts
+
 
 @dataclass(slots=True, kw_only=True)
 class SwapTimings:
-    """The parts of one launch, from the first request that wanted it; filled in as it goes."""
+    """The parts of one launch, from the first request that wanted it; filled in as it goes.
+
+    What the parts are is told by the fields of the same names of `gglib_core.swaps.Swap`. A part
+    that was not reached is None.
+    """
 
     queue_seconds: float = 0.0
-    """From the first request until a place was decided upon, without `drain_seconds`: turns."""
     drain_seconds: float = 0.0
-    """While the model that had the place took no more requests: answers that had to end."""
     stop_seconds: float = 0.0
-    """From TERM of the model that had the place until its process was gone."""
-    memory_seconds: float = 0.0
-    """Waiting for the stopped model's memory."""
-    spawn_seconds: float = 0.0
-    """From the decision to launch until the process ran, without `memory_seconds`."""
-    ready_seconds: float = 0.0
-    """From there until the engine was proved ready."""
+    memory_seconds: float | None = None
+    spawn_seconds: float | None = None
+    load_seconds: float | None = None
     first_byte_seconds: float | None = None
-    """From the launch's first request, as it was sent, until its answer began; None before."""
 
     def __str__(self) -> str:
         parts = (
@@ -31,8 +30,21 @@ class SwapTimings:
             ("stop", self.stop_seconds),
             ("memory", self.memory_seconds),
             ("spawn", self.spawn_seconds),
-            ("ready", self.ready_seconds),
+            ("ready", self.load_seconds),
             ("first byte", self.first_byte_seconds),
         )
         known = ((name, seconds) for name, seconds in parts if seconds is not None)
         return " ".join(f"{name} {seconds * 1000:.1f} ms" for name, seconds in known)
+
+    @property
+    def facts(self) -> SwapFacts:
+        """For the ledger."""
+        return SwapFacts(
+            queue_seconds=self.queue_seconds,
+            drain_seconds=self.drain_seconds,
+            stop_seconds=self.stop_seconds,
+            memory_seconds=self.memory_seconds,
+            spawn_seconds=self.spawn_seconds,
+            load_seconds=self.load_seconds,
+            first_byte_seconds=self.first_byte_seconds,
+        )

@@ -118,14 +118,14 @@ async def test_an_sdk_is_told_not_to_repeat_a_load_that_cannot_work() -> None:
         gateway.runtime.admission_error = LaunchFailed("embed", LaunchFailure.BAD_FILE, "no GGUF")
         with pytest.raises(openai.InternalServerError, match="no GGUF"):
             await client.post("/models/load", body={"model": "embed"}, cast_to=object)
-        assert len(gateway.runtime.admitted) == 1
+        assert len(gateway.runtime.loaded) == 1
 
 
 async def test_models_are_loaded_through_the_data_plane() -> None:
     async with open_gateway() as gateway:
         answer = await ask_once(gateway.port, "POST", "/models/load", {"model": "gpt-4o"})
         assert (answer.status, answer.json) == (200, {"success": True})
-        assert gateway.runtime.admitted == [("org/Chat-7B", 2048)]
+        assert gateway.runtime.loaded == [("org/Chat-7B", 2048)]
 
 
 @pytest.mark.parametrize("path", ["/api/v1/status", "/api/v1/logs/embed", "//api/v1/status"])

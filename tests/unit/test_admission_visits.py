@@ -85,6 +85,7 @@ class FakeEngines:
 class FakeEngine:
     target: Target
     is_live: bool = True
+    swap_id: str = "swap-1"
 
 
 async def test_the_desk_tells_visits_from_other_requests() -> None:

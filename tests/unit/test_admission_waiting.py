@@ -175,37 +175,37 @@ def test_a_request_that_races_an_idle_unload_is_served_by_the_next_process() -> 
 
 def test_the_expected_wait_grows_with_the_rivals_ahead() -> None:
     owner = an_owner(quantum_seconds=10.0)
-    ids = {name: model.id for name, model in owner.models.items()}
-    empty = owner.queue.expected_wait(ids["a"], owner.now)
+    models = owner.models
+    empty = owner.queue.expected_wait(models["a"], owner.now)
     owner.ask("a")
-    behind_one = owner.queue.expected_wait(ids["b"], owner.now)
+    behind_one = owner.queue.expected_wait(models["b"], owner.now)
     owner.ask("b")
-    behind_two = owner.queue.expected_wait(ids["c"], owner.now)
+    behind_two = owner.queue.expected_wait(models["c"], owner.now)
     assert empty < behind_one < behind_two
 
 
 def test_the_expected_wait_for_a_load_shrinks_while_it_goes_on() -> None:
     owner = an_owner()
-    model_id = owner.models["a"].id
+    model = owner.models["a"]
     owner.ask("a")
     owner.pass_time(8.0)
     owner.load("a")
     owner.finish_all()
     owner.unload("a")
     owner.end("a")
-    assert owner.queue.expected_wait(model_id, owner.now) == 8.0
+    assert owner.queue.expected_wait(model, owner.now) == 8.0
     owner.ask("a")
     owner.pass_time(5.0)
-    assert owner.queue.expected_wait(model_id, owner.now) == 3.0
+    assert owner.queue.expected_wait(model, owner.now) == 3.0
 
 
 def test_the_expected_wait_behind_a_load_shrinks_while_that_goes_on() -> None:
     owner = an_owner()
-    model_id = owner.models["b"].id
+    model = owner.models["b"]
     owner.ask("a")
-    before = owner.queue.expected_wait(model_id, owner.now)
+    before = owner.queue.expected_wait(model, owner.now)
     owner.pass_time(5.0)
-    assert owner.queue.expected_wait(model_id, owner.now) == before - 5.0
+    assert owner.queue.expected_wait(model, owner.now) == before - 5.0
 
 
 def test_its_repr_shows_state_and_counts() -> None:

@@ -16,11 +16,13 @@ from tests.raw_http import open_raw
 
 WALL_CLOCKS = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "datetime.today"}
 TOLD_ONLY = {
+    "gglib_core/swap_account.py",  # when a swap began and ended
     "gglib_proxy/health.py",  # what time it is
     "gglib_runtime/catalog/sql_catalog.py",  # when a model of this run was named
     "gglib_runtime/catalog/store.py",  # when a model was added
     "gglib_runtime/cli/checks/listener.py",  # whether a certificate is valid
     "gglib_runtime/compose.py",  # since when the server runs
+    "gglib_runtime/swaps/sql_ledger.py",  # how old a swap is
     "gglib_runtime/tls.py",  # whether a certificate is valid
 }
 """Where a time of day is shown or written down, or compared with one that people gave."""

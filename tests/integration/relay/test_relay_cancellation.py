@@ -407,6 +407,8 @@ async def test_an_engine_found_dead_before_its_request_was_sent_is_not_remembere
         is_live = False
         activity = EngineActivity()
         end_reason = None
+        swap_id = None
+        load_seconds = 0.0
         target = Target(
             launch_id="dead",
             model_id=1,
@@ -417,7 +419,7 @@ async def test_an_engine_found_dead_before_its_request_was_sent_is_not_remembere
             context=1,
         )
 
-        async def admit(self, model: Model, *, context: int, may_load: bool = True) -> Late:
+        async def admit(self, model: Model, **_: Any) -> Late:
             return self
 
         def lease_now(self, model: Model, *, context: int) -> Late:

@@ -317,7 +317,7 @@ async def test_a_model_that_cannot_be_had_is_an_error_with_a_time_to_come_back(
         def lease_now(self, model: Model, *, context: int) -> None:
             return None
 
-        async def admit(self, model: Model, *, context: int, may_load: bool = True) -> Any:
+        async def admit(self, model: Model, **_: Any) -> Any:
             await asyncio.sleep(0)
             raise error
 
@@ -343,7 +343,7 @@ async def test_a_bug_is_an_internal_error_that_tells_nothing(caplog) -> None:
         def lease_now(self, model: Model, *, context: int) -> None:
             return None
 
-        async def admit(self, model: Model, *, context: int, may_load: bool = True) -> Any:
+        async def admit(self, model: Model, **_: Any) -> Any:
             raise ZeroDivisionError("secret")
 
         def current(self) -> list[Any]:

@@ -366,7 +366,7 @@ async def test_the_parts_of_a_swap_are_kept(tmp_path: Path) -> None:
         await use(it, beta)
         first, second = it.supervisor.last_timings[1], it.supervisor.last_timings[2]
         assert first.stop_seconds == 0
-        assert first.ready_seconds > 0
+        assert first.load_seconds > 0
         assert second.stop_seconds > 0
 
 
