@@ -245,6 +245,8 @@ class ClientConnection(asyncio.Protocol):
             self._release_body(request)
             self._answer(request, 200, plane.local_answer(route), entry.origin_lines)
             plane.books.tally.request_ended(request.method, route.path, 200, 0.0)
+        elif plane.is_paused and route.plane is Plane.INFERENCE:
+            self._turn_away(request, route, entry, ShuttingDown())
         elif plane.is_full:
             refusal = Refusal(
                 503,

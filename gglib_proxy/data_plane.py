@@ -47,6 +47,8 @@ class DataPlane:
     door: Door = field(default_factory=lambda: Door(OPEN))
     books: Books = field(default_factory=Books)
     is_draining: bool = False
+    is_paused: bool = False
+    """Whether new requests for engines are refused, because an admin wants that."""
     buffered_bytes: int = 0
     connections: Members[ClientConnection] = field(default_factory=Members[ClientConnection])
     handshakes: Members[TlsConnection] = field(default_factory=Members[TlsConnection])

@@ -22,6 +22,7 @@ from gglib_core.errors import (
 )
 from gglib_core.generations import CLIENT_LEFT
 from gglib_core.ports import Lease
+from gglib_core.rate_limiting import Caller
 from gglib_core.swaps import Requester
 from gglib_core.tracing import TRACE_HEADERS, RequestTrace, RequestTracer
 from gglib_proxy.books import Account
@@ -161,8 +162,21 @@ class Exchange:
         self._last_byte = 0.0
 
     def __repr__(self) -> str:
-        phase = "queued" if self._lease is None else "sent" if self._head is None else "answering"
-        return f"<Exchange {self.request.method} {self.route.path} {self.model_name} {phase}>"
+        return f"<Exchange {self.request.method} {self.route.path} {self.model_name} {self.phase}>"
+
+    @property
+    def phase(self) -> str:
+        """How far the request has come."""
+        return "queued" if self._lease is None else "sent" if self._head is None else "answering"
+
+    @property
+    def caller(self) -> Caller:
+        """Who asks."""
+        return self._entry.caller
+
+    def age(self, now: float) -> float:
+        """Seconds since the request's last byte came."""
+        return now - self._started
 
     @property
     def request_id(self) -> str:
@@ -320,13 +334,15 @@ class Exchange:
             passage.target,
             origin.head_lines,
             dropped=dropped if self._trace is None else dropped | TRACE_HEADERS,
-            added=self._request_lines(),
+            added=self._request_lines(origin),
         )
 
-    def _request_lines(self) -> bytes:
+    def _request_lines(self, origin: Origin) -> bytes:
         """The header lines that each request has anew for its upstream."""
         lines = b"x-request-id: %b\r\n" % self.request_id.encode()
-        return lines if self._trace is None else lines + self._trace.upstream_headers()
+        if self._trace is None:
+            return lines
+        return lines + self._trace.upstream_headers(origin.host, origin.port)
 
     def _answer_lines(self) -> bytes:
         """The header lines that every answer to the request has, whatever it is."""

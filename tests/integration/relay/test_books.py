@@ -16,6 +16,7 @@ from gglib_core.generations import Generation, InMemoryGenerationLog
 from gglib_core.rate_limiting import Caller, Demand, Standing
 from gglib_proxy.books import Books
 from gglib_proxy.limits import Limits
+from gglib_proxy.traffic import Traffic
 from tests.catalog_entries import model
 from tests.planes import BODY, CHAT, EMBEDDER, STREAM_BODY, Relay, relaying
 from tests.upstreams import Peer, answering, event, response, silent, stream
@@ -319,3 +320,46 @@ async def test_a_thousand_requests_with_random_ends_leave_a_thousand_records() -
     assert len(admitted) == ended - refused
     assert {each.status for each in admitted} >= {200, 499}
     assert Counter(each.id for each in admitted).most_common(1)[0][1] == 1
+
+
+# What is under way
+
+
+async def test_requests_under_way_are_shown_and_cancelled_by_either_id() -> None:
+    async with relaying(silent(), books=books(InMemoryGenerationLog())) as relay:
+        traffic = Traffic(relay.plane)
+        for choice in ("id", "generation_id"):
+            relay.client.request("POST", PATH, STREAM_BODY, headers={"X-Request-Id": "mine"})
+            await relay.running.until(lambda: len(traffic.requests()) == 1)
+            await relay.running.until(lambda: traffic.requests()[0].phase == "sent")
+            [found] = traffic.requests()
+            assert (found.id, found.path, found.model) == ("mine", PATH, "chat")
+            assert (found.is_stream, found.key, found.address) == (True, None, "127.0.0.1")
+            assert traffic.cancel("none") == 0
+            assert traffic.cancel(getattr(found, choice)) == 1
+            assert (await relay.client.answer()).status == 409
+            await relay.running.idle()
+            assert traffic.requests() == []
+
+
+async def test_a_pause_refuses_what_is_new_and_lets_what_runs_go_on() -> None:
+    released = asyncio.Event()
+
+    async def waits(peer: Peer) -> None:
+        while True:
+            await peer.request()
+            await released.wait()
+            peer.send(response())
+
+    async with relaying(waits) as relay, relay.running.open() as other:
+        traffic = Traffic(relay.plane)
+        relay.client.request("POST", PATH, BODY)
+        await relay.running.until(lambda: len(relay.upstream.requests) == 1)
+        traffic.pause()
+        refused = await other.ask("POST", PATH, BODY)
+        assert (refused.status, refused.json["error"]["code"]) == (503, "shutting_down")
+        assert (await other.ask("GET", "/health")).status == 200
+        released.set()
+        assert (await relay.client.answer()).status == 200
+        traffic.resume()
+        assert (await other.ask("POST", PATH, BODY)).status == 200
