@@ -246,7 +246,14 @@ class ClientConnection(asyncio.Protocol):
             self._answer(request, 200, plane.local_answer(route), entry.origin_lines)
             plane.books.tally.request_ended(request.method, route.path, 200, 0.0)
         elif plane.is_paused and route.plane is Plane.INFERENCE:
-            self._turn_away(request, route, entry, ShuttingDown())
+            paused = Refusal(
+                503,
+                "paused",
+                "gglib takes no requests for models at the moment: an admin has paused it.",
+                close=False,
+                retry_after_seconds=5,
+            )
+            self._turn_away(request, route, entry, paused)
         elif plane.is_full:
             refusal = Refusal(
                 503,

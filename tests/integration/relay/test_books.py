@@ -357,7 +357,7 @@ async def test_a_pause_refuses_what_is_new_and_lets_what_runs_go_on() -> None:
         await relay.running.until(lambda: len(relay.upstream.requests) == 1)
         traffic.pause()
         refused = await other.ask("POST", PATH, BODY)
-        assert (refused.status, refused.json["error"]["code"]) == (503, "shutting_down")
+        assert (refused.status, refused.json["error"]["code"]) == (503, "paused")
         assert (await other.ask("GET", "/health")).status == 200
         released.set()
         assert (await relay.client.answer()).status == 200
