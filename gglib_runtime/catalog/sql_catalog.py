@@ -1,7 +1,7 @@
 """The catalog of a running server: what the database holds, followed as others change it.
 
-Reads in a worker thread and keeps the result in memory, so that no request waits for a database.
-Models of this run only stand beside the database's. Not here: changing the catalog (`store`).
+Kept in memory, so that no request waits for a database. Models of this run only stand beside the
+database's. Not here: changing the catalog (`store`), and when the database is asked (`following`).
 """
 
 from __future__ import annotations
@@ -13,31 +13,25 @@ from contextlib import asynccontextmanager
 
 import anyio
 from anyio import to_thread
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Connection, Engine
 
 from gglib_core.catalog import CatalogSnapshot, InMemoryModelCatalog, catalog_entry, known_as
-from gglib_core.errors import DatabaseError, NameTaken
+from gglib_core.errors import NameTaken
 from gglib_core.models import LaunchSpec, Model, NewModel
 from gglib_core.validation import check_model
 from gglib_runtime.catalog import records
-from gglib_runtime.catalog.database import reading
+from gglib_runtime.catalog.following import Part, follow, read_all
 from gglib_runtime.catalog.records import resolve_links
 
 _log = logging.getLogger(__name__)
-
-State = tuple[int, tuple[Model, ...]]
-"""The database's revision, and its models."""
 
 
 class SqlModelCatalog:
     """What a server knows of its models; `open_sql_catalog` makes one and keeps it up to date."""
 
-    def __init__(self, engine: Engine, state: State, extra: Sequence[Model]) -> None:
-        self._engine = engine
-        self._seen, stored = state
+    def __init__(self, stored: Sequence[Model], extra: Sequence[Model]) -> None:
         self._extra = extra
         self._hidden: frozenset[str] = frozenset()
-        self._is_failing = False
         self._memory = InMemoryModelCatalog(self._merged(stored))
 
     @property
@@ -65,29 +59,13 @@ class SqlModelCatalog:
         """
         return self._memory.add_listener(listener)
 
-    async def follow(self, poll_seconds: float) -> None:
-        """Take over changes until cancelled. While the database fails, what is known stays."""
-        while True:
-            await anyio.sleep(poll_seconds)
-            try:
-                state = await to_thread.run_sync(_read_if_changed, self._engine, self._seen)
-            except DatabaseError as error:
-                self._failed(error)
-            else:
-                self._read(state)
+    def read(self, connection: Connection) -> tuple[Model, ...]:
+        """What is to be taken over. Raises DatabaseError."""
+        return records.read_models(connection)
 
-    def _failed(self, error: DatabaseError) -> None:
-        if not self._is_failing:
-            _log.warning("The catalog cannot be read; the models known so far stay. %s", error)
-        self._is_failing = True
-
-    def _read(self, state: State | None) -> None:
-        if self._is_failing:
-            _log.info("The catalog can be read again.")
-        self._is_failing = False
-        if state is not None:
-            self._seen, stored = state
-            self._memory.replace(self._merged(stored))
+    def take_over(self, stored: tuple[Model, ...]) -> None:
+        """Have these models from now on, besides those of this run."""
+        self._memory.replace(self._merged(stored))
 
     def _merged(self, stored: Sequence[Model]) -> tuple[Model, ...]:
         """The database's models, and those of this run whose names it does not have."""
@@ -102,7 +80,11 @@ class SqlModelCatalog:
 
 @asynccontextmanager
 async def open_sql_catalog(
-    engine: Engine, *, poll_seconds: float = 1.0, extra: Sequence[NewModel] = ()
+    engine: Engine,
+    *,
+    poll_seconds: float = 1.0,
+    extra: Sequence[NewModel] = (),
+    also: Sequence[Part] = (),
 ) -> AsyncGenerator[SqlModelCatalog]:
     """The catalog in that database, whose tables are up to date, followed while the block runs.
 
@@ -111,15 +93,21 @@ async def open_sql_catalog(
     same name, added before or since, that one stands in their place. Raises NameTaken where a
     name belongs to another file at the start, InvalidModel, and DatabaseError where the database
     cannot be read.
+
+    `also` are other parts of the database to be followed with it. They have taken over what there
+    is before the block begins; what they raise in reading that is raised.
     """
     for new in extra:
         check_model(new)
-    state = await to_thread.run_sync(_read, engine)
-    of_this_run = await to_thread.run_sync(_number, extra, state[1])
-    catalog = SqlModelCatalog(engine, state, of_this_run)
+    readers = [records.read_models, *(part.read for part in also)]
+    revision, (stored, *others) = await to_thread.run_sync(read_all, engine, readers)
+    of_this_run = await to_thread.run_sync(_number, extra, stored)
+    catalog = SqlModelCatalog(stored, of_this_run)
+    for part, state in zip(also, others, strict=True):
+        part.take_over(state)
     failure: Exception | None = None
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(catalog.follow, poll_seconds)
+        tasks.start_soon(follow, engine, [catalog, *also], revision, poll_seconds)
         try:
             yield catalog
         except Exception as error:  # raised below: the group would wrap it
@@ -128,17 +116,6 @@ async def open_sql_catalog(
             tasks.cancel_scope.cancel()
     if failure is not None:
         raise failure
-
-
-def _read(engine: Engine) -> State:
-    with reading(engine) as connection:
-        return records.read_revision(connection), records.read_models(connection)
-
-
-def _read_if_changed(engine: Engine, seen: int) -> State | None:
-    with reading(engine) as connection:
-        number = records.read_revision(connection)
-        return None if number == seen else (number, records.read_models(connection))
 
 
 def _number(extra: Iterable[NewModel], stored: Iterable[Model]) -> tuple[Model, ...]:

@@ -95,7 +95,7 @@ async def test_nothing_is_read_anew_while_nothing_changes(sqlite_url: str) -> No
 async def test_while_the_database_fails_the_models_stay_and_it_is_said_once(
     database_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, LOGGER)
+    caplog.set_level(logging.INFO, "gglib_runtime.catalog.following")
     async with followed(database_url) as (catalog, store, engine):
         await to_thread.run_sync(store.add, new_model())
         await until(lambda: names(catalog) == ["alpha"])

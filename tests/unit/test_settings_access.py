@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -59,12 +58,12 @@ def test_a_switch_is_a_boolean_of_toml(tmp_path: Path) -> None:
 
 
 def test_lists_are_toml_or_separated_by_commas(tmp_path: Path) -> None:
-    networks = (ip_network("10.0.0.0/8"), ip_network("::1/128"))
-    written = from_file(tmp_path, 'trusted_proxies = ["10.0.0.0/8", "::1"]')
+    networks = ("10.0.0.0/8", "::1/128", "unix")
+    written = from_file(tmp_path, 'trusted_proxies = ["10.0.0.0/8", "::1", "Unix"]')
     assert written.trusted_proxies == networks
-    said = load_settings(environ={"GGLIB_TRUSTED_PROXIES": "10.0.0.0/8, ::1,"}).settings
+    said = load_settings(environ={"GGLIB_TRUSTED_PROXIES": "10.0.0.0/8, ::1, unix,"}).settings
     assert said.trusted_proxies == networks
-    assert declarations()["trusted_proxies"].show(networks) == "10.0.0.0/8, ::1/128"
+    assert declarations()["trusted_proxies"].show(networks) == "10.0.0.0/8, ::1/128, unix"
 
 
 def test_hosts_and_origins_are_lower_case_and_without_ends(tmp_path: Path) -> None:
