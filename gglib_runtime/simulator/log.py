@@ -15,10 +15,19 @@ _STDERR = 2
 class EngineLog:
     """Writes lines like `0.00.012.478 I srv  llama_server: model loaded`."""
 
-    __slots__ = ("_began", "_chatter", "is_on")
+    __slots__ = ("_began", "_chatter", "_tells_answers", "is_on")
 
-    def __init__(self, *, is_on: bool, chatter_lines: int = 0, chatter_line_bytes: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        is_on: bool,
+        tells_answers: bool = True,
+        chatter_lines: int = 0,
+        chatter_line_bytes: int = 0,
+    ) -> None:
+        """Without `tells_answers` single requests leave no lines."""
         self.is_on = is_on
+        self._tells_answers = is_on and tells_answers
         self._began = time.monotonic()
         self._chatter = (("x" * chatter_line_bytes) + "\n") * chatter_lines
 
@@ -41,7 +50,7 @@ class EngineLog:
             self._write(self._chatter)
 
     def launched(self, slot: int, task: int) -> None:
-        if self.is_on:
+        if self._tells_answers:
             start = f"{self._stamp()} I slot launch_slot_: id {slot:2} | task {task} | "
             self._write(start + "processing task, is_child = 0\n")
         self.chatter()
@@ -50,7 +59,7 @@ class EngineLog:
         self, slot: int, task: int, prompt: tuple[int, float], predicted: tuple[int, float]
     ) -> None:
         """The lines at an answer's end; tokens and milliseconds for prompt and prediction."""
-        if not self.is_on:
+        if not self._tells_answers:
             return
         stamp = self._stamp()
         who = f"id {slot:2} | task {task} |"

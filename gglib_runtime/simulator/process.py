@@ -97,6 +97,7 @@ class Process:
         self._recorder = recorder
         self._log = EngineLog(
             is_on=arguments.logs and not behaviour.silent,
+            tells_answers=not arguments.is_alone,
             chatter_lines=behaviour.chatter_lines,
             chatter_line_bytes=behaviour.chatter_line_bytes,
         )
