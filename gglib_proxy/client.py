@@ -20,8 +20,7 @@ from gglib_proxy.errors import (
     Refusal,
     answer_headers,
     describe_error,
-    render_anthropic,
-    render_openai,
+    render,
 )
 from gglib_proxy.exchange import Exchange
 from gglib_proxy.http1.heads import empty_head, own_head
@@ -402,8 +401,7 @@ class ClientConnection(asyncio.Protocol):
         Without a request the connection cannot go on.
         """
         answer = describe_error(error)
-        render = render_anthropic if dialect is Dialect.ANTHROPIC else render_openai
-        body = render(answer)
+        body = render(answer, dialect)
         keep_alive = (
             request is not None
             and request.keep_alive

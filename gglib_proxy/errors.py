@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gglib_core import errors
+from gglib_proxy.dialects import Dialect
 
 SHOWN_LOG_LINES = 20
 SHOWN_LINE_LENGTH = 500
@@ -85,6 +86,8 @@ class ErrorAnswer:
     """Whether the cause is kept from the client; who answers writes it to the log."""
     gglib: Mapping[str, object] = field(default_factory=dict[str, object])
     """Who speaks, and the facts of the error."""
+    problems: tuple[tuple[str, str], ...] = ()
+    """Every field that is wrong, with what is, where that is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +144,7 @@ ERROR_TABLE: Mapping[type[errors.GglibError], ErrorRow] = {
     errors.KeyNameTaken: ErrorRow(status=409, code="name_taken", should_retry=False),
     errors.DatabaseError: ErrorRow(status=500, code="database_error", is_private=True),
     errors.GgufError: ErrorRow(status=400, code="invalid_gguf"),
-    errors.ConfigError: ErrorRow(status=500, code="invalid_configuration", is_private=True),
+    errors.ConfigError: ErrorRow(status=400, code="invalid_configuration"),
     errors.EngineUnavailable: ErrorRow(status=500, code="engine_unavailable", should_retry=False),
 }
 PERMANENT_LAUNCH_FAILURE = ErrorRow(status=500, code="model_load_failed", should_retry=False)
@@ -162,6 +165,7 @@ def describe_error(error: BaseException) -> ErrorAnswer:
         retry_after_seconds=_retry_after_seconds(error, row),
         should_retry=row.should_retry,
         is_private=row.is_private,
+        problems=error.problems if isinstance(error, errors.ConfigError) else (),
         gglib={"source": "gglib"} if row is BUG else dict(_facts(error, row)),
     )
 
@@ -238,6 +242,28 @@ def render_anthropic(answer: ErrorAnswer) -> bytes:
         "gglib": {**answer.gglib, "code": answer.code},
     }
     return _json({"type": "error", "error": error})
+
+
+def render_admin(answer: ErrorAnswer) -> bytes:
+    """The body as gglib's own API has it, which says of every field what is wrong with it."""
+    problems = answer.problems or ([(answer.param, answer.message)] if answer.param else ())
+    details = [{"field": name, "issue": issue} for name, issue in problems]
+    error: dict[str, object] = {
+        "code": answer.code,
+        "message": answer.message,
+        "details": details[0] if details else None,
+        "gglib": answer.gglib,
+    }
+    if len(details) > 1:
+        error["all_details"] = details
+    return _json({"error": error})
+
+
+def render(answer: ErrorAnswer, dialect: Dialect) -> bytes:
+    """The body as clients of that API read it."""
+    if dialect is Dialect.ANTHROPIC:
+        return render_anthropic(answer)
+    return render_admin(answer) if dialect is Dialect.ADMIN else render_openai(answer)
 
 
 def render_sse_openai(answer: ErrorAnswer) -> bytes:

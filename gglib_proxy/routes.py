@@ -11,6 +11,7 @@ from urllib.parse import unquote_to_bytes
 
 from gglib_core.keys import Endpoint
 from gglib_core.models import Capability
+from gglib_proxy.dialects import Dialect
 
 
 class Plane(StrEnum):
@@ -21,13 +22,6 @@ class Plane(StrEnum):
     INFERENCE = "inference"
     """An engine, after admission."""
     CONTROL = "control"
-
-
-class Dialect(StrEnum):
-    """Whose API a client speaks: it decides the shape of errors."""
-
-    OPENAI = "openai"
-    ANTHROPIC = "anthropic"
 
 
 class NamedBy(StrEnum):
@@ -92,8 +86,8 @@ def _local(path: str) -> Route:
     return Route(path=path, plane=Plane.LOCAL, methods=("GET", "HEAD"), endpoint=None)
 
 
-def _control(path: str, endpoint: Endpoint | None) -> Route:
-    return Route(path=path, plane=Plane.CONTROL, methods=(), endpoint=endpoint)
+def _control(path: str, endpoint: Endpoint | None, dialect: Dialect = Dialect.OPENAI) -> Route:
+    return Route(path=path, plane=Plane.CONTROL, methods=(), endpoint=endpoint, dialect=dialect)
 
 
 UPSTREAM_PREFIX = "/upstream/"
@@ -147,8 +141,8 @@ ROUTES = (
     _control("/v1/generations", Endpoint.MODELS),
     _control("/v1/generations.csv", Endpoint.MODELS),
     _control("/api/v1/{owner}", Endpoint.ADMIN),
-    _control("/admin/logs", Endpoint.LOGS),
-    _control("/admin/{path}", Endpoint.ADMIN),
+    _control("/admin/logs", Endpoint.LOGS, Dialect.ADMIN),
+    _control("/admin/{path}", Endpoint.ADMIN, Dialect.ADMIN),
 )
 
 _BY_PATH = {route.path.encode(): route for route in ROUTES if "{" not in route.path}

@@ -58,6 +58,11 @@ class Traffic:
         return len(chosen)
 
     @property
+    def connections(self) -> int:
+        """Of clients, idle ones too."""
+        return len(self._plane.connections)
+
+    @property
     def is_paused(self) -> bool:
         return self._plane.is_paused
 

@@ -13,13 +13,13 @@ import msgspec
 from quart import Quart, Response, request
 from werkzeug.exceptions import HTTPException
 
+from gglib_proxy.dialects import Dialect
 from gglib_proxy.errors import (
     ErrorAnswer,
     Refusal,
     answer_headers,
     describe_error,
-    render_anthropic,
-    render_openai,
+    render,
 )
 from gglib_proxy.routes import ROUTES, Plane
 
@@ -65,10 +65,15 @@ def register_error_answers(app: Quart) -> None:
 
 
 def _answer(answer: ErrorAnswer) -> Response:
-    render = render_anthropic if speaks_anthropic() else render_openai
-    response = json_bytes(render(answer), answer.status)
+    response = json_bytes(render(answer, _dialect()), answer.status)
     response.headers.extend(answer_headers(answer))
     return response
+
+
+def _dialect() -> Dialect:
+    if request.path.startswith("/admin"):
+        return Dialect.ADMIN
+    return Dialect.ANTHROPIC if speaks_anthropic() else Dialect.OPENAI
 
 
 def _refusal(app: Quart, error: HTTPException) -> Refusal:

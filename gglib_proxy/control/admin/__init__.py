@@ -1,0 +1,1 @@
+"""`/admin`: what an administrator sees and changes while gglib runs."""
