@@ -17,7 +17,6 @@ from gglib_runtime.simulator.text import content_text, count_tokens, text_of
 
 JsonObject = dict[str, Any]
 _decode = msgspec.json.Decoder().decode
-_LENGTH = 8
 _BAD_PROMPT = (
     '"prompt" elements must be a string, a list of tokens, a JSON object containing a prompt '
     "string, or a list of mixed strings & tokens."
@@ -132,7 +131,7 @@ class Reading:
         room = context - longest + 1
         author = Author(
             model=self.model,
-            length=self._plan.tokens or _LENGTH,
+            length=self._plan.tokens,
             is_plain=not self._engine.is_alone,
         )
         choices = [

@@ -25,6 +25,9 @@ from gglib_runtime.simulator.latency.profile import INSTANT, LatencyProfile
 from gglib_runtime.simulator.slots import Slots
 
 DEFAULT_TOKENS = 8
+"""Of an engine's answers: enough to see who answers, and few for tests to compare."""
+ALONE_TOKENS = 96
+"""Of a hosted model's: a paragraph."""
 _MOST_MODELS = 200
 """With slots of their own; names come from clients."""
 
@@ -50,7 +53,9 @@ class Timing:
         if plan.tokens:
             return plan
         asked = body.get("seed")
-        changes: dict[str, Any] = {"tokens": DEFAULT_TOKENS}
+        changes: dict[str, Any] = {
+            "tokens": ALONE_TOKENS if self._has_many_models else DEFAULT_TOKENS
+        }
         if isinstance(asked, int) and not isinstance(asked, bool):
             changes["seed"] = asked
             plan = msgspec.structs.replace(plan, seed=asked)
