@@ -54,6 +54,7 @@ class Program(LazyGroup):
         "load": "running:load",
         "unload": "running:unload",
         "logs": "logs:logs",
+        "simulate": "simulate:simulate",
         "doctor": "doctor:doctor",
         "config": "configuration:config",
         "db": "database:db",
