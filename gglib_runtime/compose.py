@@ -22,16 +22,22 @@ from anyio import to_thread
 from gglib_core import __version__
 from gglib_core.admission import AdmissionPolicy
 from gglib_core.models import NewModel
+from gglib_core.swaps import SwapLedger
+from gglib_proxy.books import Books
 from gglib_proxy.control.context import ServerInfo
 from gglib_proxy.limits import Limits
+from gglib_proxy.meters import Meters
 from gglib_proxy.server import serve
+from gglib_proxy.swap_tally import SwapTally
 from gglib_runtime.catalog.database import open_database
 from gglib_runtime.catalog.migration import upgrade
+from gglib_runtime.catalog.reachable import open_database_check
 from gglib_runtime.catalog.sql_catalog import SqlModelCatalog, open_sql_catalog
 from gglib_runtime.engines.discovery import Engine, find_engine
 from gglib_runtime.gguf.description import describe_model
 from gglib_runtime.listener import open_listener, url_of
 from gglib_runtime.log_output import open_logging
+from gglib_runtime.machine_memory import machine_memory
 from gglib_runtime.open_files import clients_within, raise_file_limit
 from gglib_runtime.server_record import (
     ServeInfo,
@@ -40,8 +46,12 @@ from gglib_runtime.server_record import (
     publish_record,
 )
 from gglib_runtime.settings import Layer, LoadedSettings, Settings
+from gglib_runtime.span_export import open_tracing
+from gglib_runtime.supervisor.engine_counters import LlamaServerCounters
+from gglib_runtime.supervisor.opening import open_supervisor
 from gglib_runtime.supervisor.settings import SupervisorSettings
-from gglib_runtime.supervisor.supervisor import Supervisor, open_supervisor
+from gglib_runtime.supervisor.supervisor import Supervisor
+from gglib_runtime.supervisor.turning import SupervisorTurning
 from gglib_runtime.tls import open_certificate, tls_files
 
 Announce = Callable[[ServeInfo], None]
@@ -85,9 +95,14 @@ async def _serve(
         database = stack.enter_context(open_database(settings.effective_database_url))
         await to_thread.run_sync(upgrade, database)
         catalog = await stack.enter_async_context(open_sql_catalog(database, extra=extra))
+        database_check = await stack.enter_async_context(open_database_check(database))
+        tracer = await stack.enter_async_context(
+            open_tracing(os.environ, is_enabled=settings.otel_enabled)
+        )
         # Around the supervisor too: a signal that comes while engines end must not kill us.
         signals = stack.enter_context(_signals())
-        supervisor = await stack.enter_async_context(_supervisor(settings, engine, catalog))
+        swaps = SwapTally()
+        supervisor = await stack.enter_async_context(_supervisor(settings, engine, catalog, swaps))
         signals.on_stop(supervisor.begin_shutdown)
         signals.on_hurry(supervisor.hurry)
         info = ServerInfo(
@@ -131,13 +146,23 @@ async def _serve(
             default_model=settings.default_model,
             info=info,
             tls=certificate.context if certificate else None,
+            books=Books(tracer=tracer),
+            meters=Meters(
+                swaps=swaps,
+                memory=machine_memory,
+                engines=LlamaServerCounters(supervisor.targets, catalog),
+            ),
+            readiness=(
+                database_check,
+                SupervisorTurning(supervisor, settings.stop_grace_seconds),
+            ),
             on_listening=on_listening,
         )
 
 
 @asynccontextmanager
 async def _supervisor(
-    settings: Settings, engine: Engine, catalog: SqlModelCatalog
+    settings: Settings, engine: Engine, catalog: SqlModelCatalog, ledger: SwapLedger
 ) -> AsyncGenerator[Supervisor]:
     async with open_supervisor(
         _supervisor_settings(settings),
@@ -145,6 +170,7 @@ async def _supervisor(
         catalog=catalog,
         engine_command=engine.command,
         paths=settings.paths,
+        ledger=ledger,
     ) as supervisor:
         forget_listener = catalog.add_listener(supervisor.catalog_changed)
         try:

@@ -5,48 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from gglib_core.errors import ConfigError
 from gglib_runtime.span_export import open_tracing
+from tests.collector import open_collector
 from tests.generations import generation
-
-
-class Collector(HTTPServer):
-    """Keeps what it is sent."""
-
-    def __init__(self) -> None:
-        self.requests: list[ExportTraceServiceRequest] = []
-        super().__init__(("127.0.0.1", 0), _Handler)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["content-length"]))
-        assert isinstance(self.server, Collector)
-        self.server.requests.append(ExportTraceServiceRequest.FromString(body))
-        self.send_response(200)
-        self.send_header("content-length", "0")
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None: ...
-
-
-@contextmanager
-def open_collector() -> Iterator[Collector]:
-    with Collector() as collector:
-        thread = threading.Thread(target=collector.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield collector
-        finally:
-            collector.shutdown()
-            thread.join()
 
 
 @pytest.fixture(autouse=True)
@@ -68,7 +33,7 @@ async def test_the_last_spans_are_sent_before_the_end(
     monkeypatch: pytest.MonkeyPatch, name: str | None
 ) -> None:
     with open_collector() as collector:
-        environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector.server_port}"}
+        environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
         if name is not None:
             environ["OTEL_SERVICE_NAME"] = name
         for key, value in environ.items():
@@ -87,8 +52,7 @@ async def test_a_collector_that_is_not_there_does_not_keep_gglib_from_ending(
 ) -> None:
     caplog.set_level(logging.CRITICAL, "opentelemetry")
     with open_collector() as collector:
-        port = collector.server_port
-    environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}"}
+        environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
     monkeypatch.setenv(*next(iter(environ.items())))
     monkeypatch.setattr("gglib_runtime.span_export.FLUSH_SECONDS", 0.2)
     async with asyncio.timeout(20):
