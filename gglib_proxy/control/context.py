@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from gglib_core.ports import ModelCatalog, ModelLogs, ModelRuntime
 from gglib_core.readiness import ReadinessCheck
+from gglib_core.swaps import InMemorySwapLedger, SwapHistory
 from gglib_proxy.meters import Meters
 
 
@@ -43,3 +44,5 @@ class ControlContext:
     meters: Meters = field(default_factory=Meters)
     readiness: Sequence[ReadinessCheck] = ()
     """All have to pass before gglib calls itself ready."""
+    swaps: SwapHistory = field(default_factory=InMemorySwapLedger)
+    """The launches of models, and what each of them cost."""

@@ -55,6 +55,7 @@ class Program(LazyGroup):
         "unload": "running:unload",
         "logs": "logs:logs",
         "simulate": "simulate:simulate",
+        "swaps": "swaps:swaps",
         "doctor": "doctor:doctor",
         "config": "configuration:config",
         "db": "database:db",
