@@ -232,10 +232,7 @@ class Engine:
         if style is ErrorStyle.LLAMA_SERVER:
             body = json_bytes(error.body)
         else:
-            found = error.body["error"]
-            body = failure_body(
-                style, error.status, str(error), code=found.get("name"), param=found.get("param")
-            )
+            body = failure_body(style, error.status, str(error), code=error.name, param=error.param)
         self.log.server("operator()", f"got exception: {body.decode()}", "W")
         exchange.answer(error.status, body)
 

@@ -167,9 +167,20 @@ def error_body(status: int, message: str, **more: object) -> dict[str, Any]:
 
 
 class ApiError(Exception):
-    """The request is refused; `name` and `param` are told by hosted APIs, as code and parameter."""
+    """The request is refused; hosted APIs tell of a `param` and a code, which is its `name`."""
 
-    def __init__(self, status: int, message: str, **more: object) -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        param: str | None = None,
+        name: str | None = None,
+        **more: object,
+    ) -> None:
         super().__init__(message)
         self.status = status
+        self.param = param
+        self.name = name
         self.body = error_body(status, message, **more)
+        """What llama-server says."""

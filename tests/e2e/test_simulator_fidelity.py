@@ -19,6 +19,31 @@ pytestmark = pytest.mark.e2e
 HELLO = [{"role": "user", "content": "hello there"}]
 CHAT = "/v1/chat/completions"
 USAGE = {"stream_options": {"include_usage": True}}
+TOOL = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "description": "The weather",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+    },
+}
+CALL = {"id": "x", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+RESULT = [
+    {"role": "assistant", "content": None, "tool_calls": [CALL]},
+    {"role": "tool", "tool_call_id": "x", "content": "42"},
+]
+PAIR = {
+    "type": "object",
+    "properties": {"a": {"enum": ["x", "y"]}, "b": {"type": "boolean"}},
+    "required": ["a", "b"],
+}
+
+
+def schema_form(schema: Any) -> dict[str, Any]:
+    """The response format that asks for JSON of a schema."""
+    return {"type": "json_schema", "json_schema": {"name": "s", "schema": schema}}
+
+
 OPEN_ENDED = frozenset({"params", "generation_settings", "chat_template_caps", "models", "meta"})
 """What describes a model or its sampling, of which the simulator has less."""
 
@@ -65,6 +90,93 @@ WHOLE: list[tuple[str, str, Any]] = [
     ("POST", "/props", {}),
     ("POST", "/detokenize", {"tokens": [2**31 - 1]}),
 ]
+# What a chat adds to its messages, with three tokens as the limit.
+CHATS: list[dict[str, Any]] = [
+    {"stop": ["zzz"]},
+    {"logprobs": True, "top_logprobs": 2},
+    {"logprobs": True},
+    {"tools": [TOOL], "tool_choice": "none"},
+    {"response_format": schema_form(PAIR)},
+    {"response_format": {"type": "text"}},
+    {"messages": HELLO + RESULT},
+    {"max_completion_tokens": 2},
+    {"temperature": 5, "top_p": 4, "presence_penalty": 9},
+    {"seed": 7, "logit_bias": {"5": 3}},
+    # refusals
+    {"temperature": "x"},
+    {"top_p": []},
+    {"seed": "x"},
+    {"n": "x"},
+    {"n": 0},
+    {"max_tokens": -2},
+    {"stream": "x"},
+    {"top_logprobs": 2},
+    {"logprobs": True, "stream": True, "tools": [TOOL]},
+    {"tools": [TOOL], "tool_choice": "maybe"},
+    {"tools": 5},
+    {"tools": [{}]},
+    {"tools": [{"type": "function"}]},
+    {"messages": [{"content": "y"}]},
+    {"messages": [{"role": "user"}]},
+    {"messages": [5]},
+    {"messages": [{"role": "user", "content": 5}]},
+    {"messages": [{"role": "user", "content": [{"type": "nope"}]}]},
+    {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
+    {"response_format": {"type": "nope"}},
+    *(
+        {"response_format": schema_form(schema)}
+        for schema in (
+            {"type": "nope"},
+            {"type": ["string", "nope"]},
+            {"enum": []},
+            {"anyOf": []},
+            {"anyOf": [{"type": "nope"}]},
+            {"type": "array", "items": {"type": "nope"}},
+            {"type": "array", "items": False},
+            {"properties": {"a": 5}},
+            {"type": "object", "properties": []},
+            {"type": "string", "minLength": -1},
+            {"type": "string", "pattern": 5},
+            {"type": "string", "pattern": "^a(b$"},
+            {"type": "string", "pattern": "^[a-$"},
+            {"$ref": "#"},
+            {"$ref": "#/nope"},
+            {"$ref": "https://example.com/x.json"},
+        )
+    ),
+    {"tools": [{"type": "function", "function": {"name": "f", "parameters": True}}]},
+    {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"enum": []}}}]},
+]
+WHOLE += [("POST", CHAT, {"messages": HELLO, "max_tokens": 3} | changes) for changes in CHATS]
+WHOLE += [
+    ("POST", "/v1/completions", {"prompt": "hi", "max_tokens": 2, "logprobs": 2}),
+    ("POST", "/v1/completions", {"prompt": "hi", "max_tokens": 2, "n": 2}),
+    ("POST", "/v1/completions", {"prompt": "hi", "max_tokens": 2, "echo": True}),
+    ("POST", "/v1/completions", {"prompt": ["a", [1, 2]], "max_tokens": 2}),
+    ("POST", "/v1/completions", {"prompt": 5}),
+    ("POST", "/v1/completions", {"prompt": []}),
+    ("POST", "/v1/completions", {"prompt": "hi", "logprobs": "x"}),
+    ("POST", "/completion", {"prompt": "hi", "n_predict": 2, "n_probs": 2}),
+    ("POST", "/v1/messages", {"messages": HELLO, "max_tokens": 3, "stop_sequences": ["zzz"]}),
+    ("POST", "/v1/messages", {"messages": HELLO, "max_tokens": "x"}),
+    ("POST", "/v1/messages", {"messages": HELLO, "max_tokens": 3, "top_p": 4, "tools": 5}),
+    ("POST", "/v1/messages/count_tokens", {}),
+    ("POST", "/v1/responses", {"input": 5}),
+    ("POST", "/v1/responses", {"input": [{"type": "nope"}]}),
+    ("POST", "/v1/responses", {"input": "x", "previous_response_id": "x"}),
+    ("POST", "/v1/complete", {"prompt": "x"}),
+    ("GET", "/v1/models/alpha", None),
+    ("GET", "/ready", None),
+    ("GET", "/live", None),
+    ("POST", "/v1/embeddings", {"input": [[1, 2], [3]], "dimensions": 4}),
+    ("POST", "/v1/embeddings", {"input": []}),
+    ("POST", "/v1/embeddings", {"input": 5}),
+    ("POST", "/v1/embeddings", {"input": "a", "encoding_format": "nope"}),
+    ("POST", "/tokenize", {"content": 5}),
+    ("POST", "/tokenize", {"content": [1, "a"]}),
+    ("POST", "/detokenize", {}),
+    ("POST", "/detokenize", {"tokens": "x"}),
+]
 STREAMED: list[tuple[str, dict[str, Any]]] = [
     (CHAT, {"messages": HELLO, "max_tokens": 3}),
     (CHAT, {"messages": HELLO, "max_tokens": 3} | USAGE),
@@ -72,7 +184,17 @@ STREAMED: list[tuple[str, dict[str, Any]]] = [
     ("/completion", {"prompt": "hello", "n_predict": 3}),
     ("/v1/responses", {"input": "hello", "max_output_tokens": 3}),
     ("/v1/messages", {"messages": HELLO, "max_tokens": 3}),
+    (CHAT, {"messages": HELLO, "max_tokens": 3, "logprobs": True, "top_logprobs": 2}),
+    (CHAT, {"messages": HELLO, "max_tokens": 3, "tools": [TOOL], "tool_choice": "none"}),
+    ("/v1/completions", {"prompt": "hello", "max_tokens": 3, "logprobs": 2}),
+    ("/completion", {"prompt": "hello", "n_predict": 3, "n_probs": 2}),
 ]
+SIDE_BY_SIDE: list[tuple[str, dict[str, Any]]] = [
+    (CHAT, {"messages": HELLO, "max_tokens": 3, "n": 2}),
+    (CHAT, {"messages": HELLO, "max_tokens": 3, "n": 2} | USAGE),
+    ("/v1/completions", {"prompt": "hi", "max_tokens": 3, "n": 2}),
+]
+"""Streams with several answers, whose order depends on which of them is faster."""
 
 
 @asynccontextmanager
@@ -154,6 +276,29 @@ async def test_streams_have_the_real_form(tmp_path: Path) -> None:
             found = await ask_once(simulated, "POST", path, request, key=KEY)
             assert outline(found) == outline(expected), path
             assert chunk_forms(found) == chunk_forms(expected), path
+
+
+async def test_answers_that_are_streamed_side_by_side_have_the_real_events(tmp_path: Path) -> None:
+    async with both_engines(tmp_path) as (real, simulated):
+        for path, body in SIDE_BY_SIDE:
+            request = body | {"stream": True, "temperature": 0}
+            expected = await ask_once(real, "POST", path, request, key=KEY)
+            found = await ask_once(simulated, "POST", path, request, key=KEY)
+            assert events_by_choice(found) == events_by_choice(expected), path
+
+
+def events_by_choice(answer: Answer) -> list[list[str]]:
+    """The forms of each choice's events, and of those that belong to none, in their order.
+
+    Which of the last ones carry the timings depends on which answer ends last, too.
+    """
+    found: dict[int, list[str]] = {}
+    for event in answer.events:
+        choices = event["choices"] if isinstance(event, dict) else []
+        shown = {key: item for key, item in event.items() if key != "timings"} if choices else event
+        shape = repr(form(shown) if isinstance(shown, dict) else shown)
+        found.setdefault(choices[0]["index"] if choices else -1, []).append(shape)
+    return [found[index] for index in sorted(found)]
 
 
 async def test_props_have_what_the_real_ones_have(tmp_path: Path) -> None:
