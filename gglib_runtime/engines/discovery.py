@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from gglib_core.errors import EngineUnavailable
+from gglib_runtime.engines import simulated
 
 ENVIRONMENT_VARIABLE = "GGLIB_LLAMA_SERVER"
 EXECUTABLE = "llama-server"
@@ -66,6 +67,8 @@ def _named_engine(
     source: Literal["setting", "environment"],
     who: str,
 ) -> Engine:
+    if name == simulated.NAME:
+        return Engine(command=simulated.simulator_command(), source=source, label=simulated.LABEL)
     path = Path(os.path.abspath(os.path.expanduser(name)))  # noqa: PTH100, PTH111 - links are kept
     if os.sep not in name and (found := _on_path(name, environ)):
         path = found

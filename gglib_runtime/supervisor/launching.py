@@ -21,6 +21,8 @@ from pathlib import Path
 from gglib_core.activity import EngineActivity
 from gglib_core.errors import LaunchFailed, LaunchFailure
 from gglib_core.models import LaunchSpec, Target
+from gglib_runtime.engines.simulated import NAME as SIMULATOR
+from gglib_runtime.engines.simulated import simulator_command
 from gglib_runtime.supervisor.child import Child, open_child
 from gglib_runtime.supervisor.command import (
     HOST,
@@ -144,6 +146,9 @@ class Launcher:
         self._pidfiles = pidfiles
         self._ports = LoopbackPorts()
 
+    def _command_for(self, spec: LaunchSpec) -> tuple[str, ...]:
+        return simulator_command() if spec.engine == SIMULATOR else self._command
+
     @asynccontextmanager
     async def open_engine(self, launch: Launch, spec: LaunchSpec) -> AsyncGenerator[Engine]:
         """Start the engine; the block runs once it is ready, and its process ends with the block.
@@ -151,8 +156,9 @@ class Launcher:
         Raises LaunchFailed; nothing is left then, nor after a cancellation.
         """
         launch.name = spec.name
-        if shutil.which(self._command[0]) is None:
-            reason = f"there is no program {self._command[0]}"
+        program = self._command_for(spec)[0]
+        if shutil.which(program) is None:
+            reason = f"there is no program {program}"
             raise launch.failure(LaunchFailure.NO_ENGINE, reason)
         for attempt in itertools.count(1):
             try:
@@ -184,7 +190,7 @@ class Launcher:
 
         launch.tail.clear()
         argv = build_command(
-            self._command,
+            self._command_for(spec),
             spec,
             context=launch.context,
             address=address,
