@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
+from gglib_runtime.simulator.text import split_tokens
 from tests.engines import KEY, RunningSimulator, running_simulator
 from tests.raw_http import Answer, ask_once
 
@@ -219,3 +221,124 @@ async def test_tokens_are_counted_alike_everywhere() -> None:
             await ask(simulator, "/v1/responses/input_tokens", input="hello there"),
         ]
         assert [answer.json["input_tokens"] for answer in counts] == [PROMPT_TOKENS] * 3
+
+
+TOOL = {
+    "name": "get_weather",
+    "parameters": {
+        "type": "object",
+        "properties": {"city": {"enum": ["a", "b"]}},
+        "required": ["city"],
+        "additionalProperties": False,
+    },
+}
+CHAT_TOOLS = [{"type": "function", "function": TOOL}]
+MESSAGE_TOOLS = [{"name": "get_weather", "input_schema": TOOL["parameters"]}]
+RESPONSE_TOOLS = [{"type": "function"} | TOOL]
+
+
+async def test_a_call_in_a_chat_as_a_real_engine_was_seen_to_make_it() -> None:
+    async with running_simulator() as simulator:
+        body: dict[str, Any] = {
+            "messages": HELLO,
+            "tools": CHAT_TOOLS,
+            "tool_choice": "required",
+        }
+        answer = (await ask(simulator, "/v1/chat/completions", **body)).json
+        [choice] = answer["choices"]
+        assert choice["finish_reason"] == "tool_calls"
+        assert choice["message"]["content"] is None
+        [call] = choice["message"]["tool_calls"]
+        assert [*call] == ["type", "function", "id"]
+        assert len(call["id"]) == 32
+        arguments = call["function"]["arguments"]
+        assert json.loads(arguments)["city"] in {"a", "b"}
+        assert answer["usage"]["completion_tokens"] == len(split_tokens(arguments))
+        *chunks, last, done = (
+            await ask(simulator, "/v1/chat/completions", **body, stream=True)
+        ).events
+        assert done == "[DONE]"
+        role, start, *rest = [chunk["choices"][0]["delta"] for chunk in chunks]
+        assert role == {"role": "assistant", "content": None}
+        [first] = start["tool_calls"]
+        assert (first["index"], first["type"]) == (0, "function")
+        pieces = [first["function"]["arguments"]]
+        for delta in rest:
+            [part] = delta["tool_calls"]
+            assert part.keys() == {"index", "function"}
+            pieces.append(part["function"]["arguments"])
+        assert "".join(pieces) == arguments
+        assert last["choices"][0]["finish_reason"] == "tool_calls"
+
+
+async def test_a_call_in_a_message_as_a_real_engine_was_seen_to_make_it() -> None:
+    async with running_simulator() as simulator:
+        body: dict[str, Any] = {
+            "messages": HELLO,
+            "tools": MESSAGE_TOOLS,
+            "tool_choice": {"type": "any"},
+            "max_tokens": 200,
+        }
+        answer = (await ask(simulator, "/v1/messages", **body)).json
+        [block] = answer["content"]
+        assert (block["type"], block["name"]) == ("tool_use", "get_weather")
+        assert answer["stop_reason"] == "tool_use"
+        events = (await ask(simulator, "/v1/messages", **body, stream=True)).events
+        kinds = [event["type"] for event in events]
+        assert kinds[:2] == ["message_start", "content_block_start"]
+        assert {*kinds[2:-3]} == {"content_block_delta"}
+        assert kinds[-3:] == ["content_block_stop", "message_delta", "message_stop"]
+        pieces = [event["delta"]["partial_json"] for event in events[2:-3]]
+        assert json.loads("".join(pieces)) == block["input"]
+
+
+async def test_a_call_in_a_response_as_a_real_engine_was_seen_to_make_it() -> None:
+    async with running_simulator() as simulator:
+        body: dict[str, Any] = {
+            "input": "hi",
+            "tools": RESPONSE_TOOLS,
+            "tool_choice": "required",
+        }
+        [item] = (await ask(simulator, "/v1/responses", **body)).json["output"]
+        assert [*item] == ["id", "type", "status", "arguments", "call_id", "name"]
+        assert item["id"].removeprefix("fc_") == item["call_id"].removeprefix("call_")
+        events = (await ask(simulator, "/v1/responses", **body, stream=True)).events
+        kinds = [event["type"] for event in events]
+        assert kinds[2] == "response.output_item.added"
+        assert {*kinds[3:-2]} == {"response.function_call_arguments.delta"}
+        assert kinds[-2:] == ["response.output_item.done", "response.completed"]
+
+
+async def test_a_stop_string_ends_an_answer_and_is_named_where_it_can_be() -> None:
+    async with running_simulator() as simulator:
+        chat = (await ask(simulator, "/v1/chat/completions", messages=HELLO, stop=" th")).json
+        assert chat["choices"][0]["message"]["content"] == "alpha hello"
+        message = await ask(
+            simulator, "/v1/messages", messages=HELLO, max_tokens=9, stop_sequences=[" th"]
+        )
+        assert (message.json["stop_reason"], message.json["stop_sequence"]) == ("end_turn", " th")
+        native = (await ask(simulator, "/completion", prompt="hello there", stop=["llo"])).json
+        assert (native["content"], native["stop_type"]) == ("alpha he", "word")
+        assert native["stopping_word"] == "llo"
+        streamed = await ask(simulator, "/completion", prompt="hi", stop=["alpha"], stream=True)
+        assert "".join(event["content"] for event in streamed.events) == ""
+
+
+async def test_an_answer_keeps_to_a_schema() -> None:
+    async with running_simulator() as simulator:
+        form = {"type": "json_schema", "json_schema": {"schema": TOOL["parameters"]}}
+        answer = await ask(simulator, "/v1/chat/completions", messages=HELLO, response_format=form)
+        text = answer.json["choices"][0]["message"]["content"]
+        assert json.loads(text)["city"] in {"a", "b"}
+        native = await ask(simulator, "/completion", prompt="x", json_schema=TOOL["parameters"])
+        assert json.loads(native.json["content"])["city"] in {"a", "b"}
+
+
+async def test_what_only_hosted_apis_have_is_not_there() -> None:
+    async with running_simulator() as simulator:
+        for method, path in [
+            ("GET", "/v1/models/alpha"), ("GET", "/ready"), ("GET", "/live"),
+            ("POST", "/v1/complete"),
+        ]:  # fmt: skip
+            answer = await ask_once(simulator.port, method, path, {"prompt": "x"}, key=KEY)
+            assert answer.status == 404
