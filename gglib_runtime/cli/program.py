@@ -50,6 +50,7 @@ class Program(LazyGroup):
         "up": "up:up",
         "serve": "serve:serve",
         "model": "models:model",
+        "key": "keys:key",
         "status": "running:status",
         "load": "running:load",
         "unload": "running:unload",

@@ -17,7 +17,10 @@ from gglib_runtime.cli.program import Program, program
 
 DOCUMENTATION = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
 SHARED_OPTIONS = {"--help", "--json", "--data-dir", "--config", "--set", "--version"}
-INHERITED_OPTIONS = {"gglib model edit": "gglib model add"}
+INHERITED_OPTIONS = {
+    "gglib model edit": "gglib model add",
+    "gglib key edit": "gglib key create",
+}
 
 
 def commands(
