@@ -209,6 +209,12 @@ class GenerationFollower:
             await self._has_news.wait()
         return self._records.popleft()
 
+    def take_waiting(self) -> list[Generation]:
+        """The records that can be had without waiting."""
+        taken = list(self._records)
+        self._records.clear()
+        return taken
+
     async def aclose(self) -> None:
         self._followers.discard(self)
         self._records.clear()

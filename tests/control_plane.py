@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gglib_core.catalog import InMemoryModelCatalog
+from gglib_core.generations import GenerationHistory, InMemoryGenerationLog
 from gglib_core.models import Model, ModelState, RunningModel, Target
 from gglib_core.ports import Lease, ModelLogs, ModelRuntime
 from gglib_core.swaps import Requester
@@ -129,6 +130,7 @@ def control_context(
     runtime: ModelRuntime | None = None,
     logs: ModelLogs | None = None,
     stop: asyncio.Event | None = None,
+    generations: GenerationHistory | None = None,
 ) -> ControlContext:
     return ControlContext(
         catalog=InMemoryModelCatalog(models),
@@ -143,6 +145,7 @@ def control_context(
             started=time.monotonic(),
         ),
         stop=stop or asyncio.Event(),
+        generations=generations or InMemoryGenerationLog(),
     )
 
 

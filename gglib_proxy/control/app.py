@@ -9,6 +9,7 @@ from quart import Blueprint, Quart, Response
 
 from gglib_proxy.control.answers import json_bytes, register_error_answers
 from gglib_proxy.control.context import ControlContext
+from gglib_proxy.control.generations import generation_routes
 from gglib_proxy.control.metrics import metric_routes
 from gglib_proxy.control.models import model_routes
 from gglib_proxy.control.owner import owner_routes
@@ -37,6 +38,7 @@ def create_app(context: ControlContext) -> Quart:
     app.register_blueprint(metric_routes(context))
     app.register_blueprint(owner_routes(context))
     app.register_blueprint(model_routes(context, listings))
+    app.register_blueprint(generation_routes(context))
     app.register_blueprint(router_routes(context, listings))
     app.register_blueprint(page_routes(context, listings))
     register_error_answers(app)

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from gglib_core.generations import GenerationHistory, InMemoryGenerationLog
 from gglib_core.ports import ModelCatalog, ModelLogs, ModelRuntime
 from gglib_core.readiness import ReadinessCheck
 from gglib_core.swaps import InMemorySwapLedger, SwapHistory
@@ -44,5 +45,7 @@ class ControlContext:
     meters: Meters = field(default_factory=Meters)
     readiness: Sequence[ReadinessCheck] = ()
     """All have to pass before gglib calls itself ready."""
+    generations: GenerationHistory = field(default_factory=InMemoryGenerationLog)
+    """The records of requests, which those who made them may see."""
     swaps: SwapHistory = field(default_factory=InMemorySwapLedger)
     """The launches of models, and what each of them cost."""
