@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+DEFAULT_CURRENCY = "USD"
+
 
 class Capability(StrEnum):
     """What a model can be asked for."""
@@ -88,7 +90,7 @@ class NewModel:
     """Money for 1,000 tokens of a prompt."""
     output_cost_per_1k: float = 0.0
     """Money for 1,000 tokens of a completion."""
-    currency: str = "USD"
+    currency: str = DEFAULT_CURRENCY
     """ISO 4217."""
 
     @property

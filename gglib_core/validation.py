@@ -16,6 +16,9 @@ from gglib_core.models import Capability, NewModel
 
 MAX_PARALLEL = 256
 MAX_TAG_LENGTH = 100
+ENGINES = ("simulator",)
+"""Besides the llama-server of `serve`."""
+MAX_PRICE = 1_000_000.0
 
 _OWNED_FLAGS = {
     "--host": "the engine listens on loopback, where gglib finds it",
@@ -48,6 +51,7 @@ _OWNED_PREFIXES = {
 }
 _OWNED_VARIABLES = ("LLAMA_ARG_", "LLAMA_API_KEY", "LLAMA_SERVER_", "AIP_")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_CURRENCY = re.compile(r"[A-Z]{3}")
 _GPU_LAYERS = re.compile(r"auto|all|\d{1,6}", re.ASCII)
 
 
@@ -65,6 +69,10 @@ def check_model(model: NewModel) -> None:
     check_arguments(model.arguments)
     check_environment(model.environment)
     check_tags(model.tags)
+    check_engine(model.engine)
+    check_price("input_cost_per_1k", model.input_cost_per_1k)
+    check_price("output_cost_per_1k", model.output_cost_per_1k)
+    check_currency(model.currency)
 
 
 def check_context(context: int | None, *, trained: int | None = None) -> None:
@@ -132,6 +140,27 @@ def check_tags(tags: Sequence[str]) -> None:
                 "blanks around it."
             )
     _check_distinct("tag", tags)
+
+
+def check_engine(engine: str | None) -> None:
+    """One that gglib knows by its name, or the one of `serve`."""
+    if engine is not None and engine not in ENGINES:
+        known = ", ".join(ENGINES)
+        raise InvalidModel(f"There is no engine {engine!r}; give {known}, or none.")
+
+
+def check_price(name: str, price: float) -> None:
+    """Money that can be counted."""
+    if not 0 <= price <= MAX_PRICE:  # which no comparison with NaN is
+        raise InvalidModel(f"{name} is {price:g}; it has to be from 0 to {MAX_PRICE:g}.")
+
+
+def check_currency(currency: str) -> None:
+    """A code such as those of ISO 4217."""
+    if _CURRENCY.fullmatch(currency) is None:
+        raise InvalidModel(
+            f"currency is {currency!r}; it has to be three capital letters, such as USD or EUR."
+        )
 
 
 def _check_names(model: NewModel) -> None:

@@ -65,6 +65,11 @@ def _openai_entry(model: Model, listing: Listing, default_ctx: int) -> dict[str,
         "supports_streaming": Capability.CHAT in model.capabilities,
         "aliases": model.aliases,
         "status": listing.status(model),
+        "pricing": {
+            "input_cost_per_1k": model.input_cost_per_1k,
+            "output_cost_per_1k": model.output_cost_per_1k,
+            "currency": model.currency,
+        },
     }
 
 

@@ -54,6 +54,21 @@ _PROPERTIES: tuple[Decorator, ...] = (
     click.option("--pin/--no-pin", "is_pinned", default=None, help="Never stop it for another."),
     click.option("--preload/--no-preload", "is_preloaded", default=None, help="Load it at start."),
     click.option(
+        "--input-cost-per-1k",
+        "input_cost_per_1k",
+        type=float,
+        metavar="PRICE",
+        help="What 1,000 tokens of prompt cost.",
+    ),
+    click.option(
+        "--output-cost-per-1k",
+        "output_cost_per_1k",
+        type=float,
+        metavar="PRICE",
+        help="What 1,000 tokens of answer cost.",
+    ),
+    click.option("--currency", metavar="CODE", help="Of its prices, such as USD or EUR."),
+    click.option(
         "--capability",
         "capabilities",
         type=_CAPABILITIES,

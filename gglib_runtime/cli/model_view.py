@@ -46,6 +46,10 @@ def model_json(model: Model) -> dict[str, Any]:
         "max_concurrent": model.max_concurrent,
         "is_pinned": model.is_pinned,
         "is_preloaded": model.is_preloaded,
+        "engine": model.engine,
+        "input_cost_per_1k": model.input_cost_per_1k,
+        "output_cost_per_1k": model.output_cost_per_1k,
+        "currency": model.currency,
         "created": model.created,
     }
 
@@ -123,4 +127,13 @@ def _launch_details(model: Model) -> list[tuple[str, object]]:
         ("Concurrent", model.max_concurrent),
         ("Pinned", "yes" if model.is_pinned else None),
         ("Preloaded", "yes" if model.is_preloaded else None),
+        ("Engine", model.engine),
+        ("Price", _price(model)),
     ]
+
+
+def _price(model: Model) -> str | None:
+    prices = (model.input_cost_per_1k, model.output_cost_per_1k)
+    if not any(prices):
+        return None
+    return "{:.10g} in, {:.10g} out {} per 1,000 tokens".format(*prices, model.currency)

@@ -49,7 +49,8 @@ def test_every_option_of_add_arrives(shell: Shell, models: Path) -> None:
         *("--parallel", "2", "--threads", "3", "--gpu-layers", "all", "--capability", "chat"),
         *("--capability", "embeddings", "--tag", "x", "--arg=--no-warmup", "--arg", "-lv"),
         *("--arg=1", "--env", "A=b=c", "--max-concurrent", "4", "--pin", "--preload"),
-        *("--idle-seconds", "1m30s"),
+        *("--idle-seconds", "1m30s", "--input-cost-per-1k", "0.0005"),
+        *("--output-cost-per-1k", "0.0015", "--currency", "EUR"),
     ]
     added = shell.json("model", "add", models / "tiny-a.gguf", *options)
     expected = {
@@ -67,9 +68,24 @@ def test_every_option_of_add_arrives(shell: Shell, models: Path) -> None:
         "is_pinned": True,
         "is_preloaded": True,
         "idle_seconds": 90.0,
+        "input_cost_per_1k": 0.0005,
+        "output_cost_per_1k": 0.0015,
+        "currency": "EUR",
     }
     assert added | expected == added
     assert shell.json("model", "show", "org/x") == added
+
+
+def test_a_price_can_be_set_changed_and_taken_away(shell: Shell, models: Path) -> None:
+    free = shell.json("model", "add", models / "tiny-a.gguf")
+    prices = ("input_cost_per_1k", "output_cost_per_1k", "currency")
+    assert [free[each] for each in prices] == [0, 0, "USD"]
+    assert "Price" not in shell.output("model", "show", "tiny-a")
+    shell.output("model", "edit", "tiny-a", "--output-cost-per-1k", "0.00002", "--currency", "CHF")
+    assert "0 in, 2e-05 out CHF per 1,000 tokens" in shell.output("model", "show", "tiny-a")
+    assert "three capital letters" in shell.failure("model", "edit", "tiny-a", "--currency", "€")
+    gone = shell.json("model", "edit", "tiny-a", "--output-cost-per-1k", "0")
+    assert [gone[each] for each in prices] == [0, 0, "CHF"]
 
 
 def test_a_file_is_added_once_unless_it_gets_a_name(shell: Shell, models: Path) -> None:

@@ -53,6 +53,12 @@ def test_a_model_of_unknown_training_may_have_any_context() -> None:
         ({"tags": ("",)}, "tag"),
         ({"tags": ("a\tb",)}, "tag"),
         ({"tags": ("t", "t")}, "'t' is given twice"),
+        ({"input_cost_per_1k": -0.1}, "input_cost_per_1k"),
+        ({"output_cost_per_1k": float("inf")}, "output_cost_per_1k"),
+        ({"output_cost_per_1k": float("nan")}, "output_cost_per_1k"),
+        ({"currency": "eur"}, "currency"),
+        ({"currency": "USD\n"}, "currency"),
+        ({"currency": ""}, "currency"),
     ],
 )
 def test_a_property_that_no_engine_could_use_is_refused(

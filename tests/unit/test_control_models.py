@@ -12,7 +12,11 @@ from tests.catalog_entries import model
 from tests.control_plane import FakeModelRuntime, control_context
 
 CHAT = dataclasses.replace(
-    model(1, "org/Chat-7B", aliases=("chat", "gpt-4o"), context=2048), created=1_700_000_000
+    model(1, "org/Chat-7B", aliases=("chat", "gpt-4o"), context=2048),
+    created=1_700_000_000,
+    input_cost_per_1k=0.0005,
+    output_cost_per_1k=0.0015,
+    currency="EUR",
 )
 EMBED = model(
     2,
@@ -54,6 +58,11 @@ async def test_the_list_has_openais_shape_and_what_gglib_adds(
                 "supports_streaming": True,
                 "aliases": ["chat", "gpt-4o"],
                 "status": "loaded",
+                "pricing": {
+                    "input_cost_per_1k": 0.0005,
+                    "output_cost_per_1k": 0.0015,
+                    "currency": "EUR",
+                },
             },
             {
                 "id": "embed",
@@ -66,6 +75,11 @@ async def test_the_list_has_openais_shape_and_what_gglib_adds(
                 "supports_streaming": False,
                 "aliases": [],
                 "status": "unloaded",
+                "pricing": {
+                    "input_cost_per_1k": 0.0,
+                    "output_cost_per_1k": 0.0,
+                    "currency": "USD",
+                },
             },
         ],
     }
