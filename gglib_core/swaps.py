@@ -251,6 +251,7 @@ def launch_key(model: NewModel) -> str:
         model.paths,
         model.size_bytes,
         sorted(model.capabilities),
+        model.engine,
         model.parallel,
         model.threads,
         model.gpu_layers,

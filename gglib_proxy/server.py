@@ -22,6 +22,7 @@ from gglib_core import __version__
 from gglib_core.errors import ShuttingDown
 from gglib_core.ports import ModelCatalog, ModelLogs, ModelRuntime
 from gglib_core.readiness import ReadinessCheck
+from gglib_core.swaps import InMemorySwapLedger, SwapHistory
 from gglib_proxy.books import Books
 from gglib_proxy.control.context import ControlContext, ServerInfo
 from gglib_proxy.data_plane import DataPlane
@@ -62,6 +63,7 @@ async def serve(
     books: Books | None = None,
     meters: Meters | None = None,
     readiness: Sequence[ReadinessCheck] = (),
+    swaps: SwapHistory | None = None,
     on_listening: Callable[[str], None] | None = None,
 ) -> None:
     """Serve clients of `listener` until `stop` is set, then let running answers end and return.
@@ -70,7 +72,8 @@ async def serve(
     once. `logs` lets the control plane show what engines print. With `tls` clients have to speak
     TLS; it is asked for the context of each connection, so that the next may get another one.
     Without a `door` everybody may enter; without `books` nothing is limited or kept. `meters` are
-    what is shown beside what is measured here, and `readiness` what else has to be well.
+    what is shown beside what is measured here, and `readiness` what else has to be well. `swaps`
+    are the launches of the runtime's models.
     `on_listening` is called once with the path of the private socket, when the public listener
     takes requests.
 
@@ -100,6 +103,7 @@ async def serve(
         stop=control_stop,
         meters=_completed(meters or Meters(), plane, lag),
         readiness=(Accepting(lambda: plane.is_draining), *readiness),
+        swaps=swaps or InMemorySwapLedger(),
     )
     forget_listener = runtime.on_stopping(plane.forget_target)
     try:

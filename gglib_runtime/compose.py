@@ -21,6 +21,7 @@ from anyio import to_thread
 
 from gglib_core import __version__
 from gglib_core.admission import AdmissionPolicy
+from gglib_core.launch_costs import LaunchCosts
 from gglib_core.models import NewModel
 from gglib_core.swaps import SwapLedger
 from gglib_proxy.books import Books
@@ -52,6 +53,7 @@ from gglib_runtime.supervisor.opening import open_supervisor
 from gglib_runtime.supervisor.settings import SupervisorSettings
 from gglib_runtime.supervisor.supervisor import Supervisor
 from gglib_runtime.supervisor.turning import SupervisorTurning
+from gglib_runtime.swaps.sql_ledger import learned_costs, open_sql_swap_ledger
 from gglib_runtime.tls import open_certificate, tls_files
 
 Announce = Callable[[ServeInfo], None]
@@ -101,8 +103,12 @@ async def _serve(
         )
         # Around the supervisor too: a signal that comes while engines end must not kill us.
         signals = stack.enter_context(_signals())
-        swaps = SwapTally()
-        supervisor = await stack.enter_async_context(_supervisor(settings, engine, catalog, swaps))
+        ledger = await stack.enter_async_context(open_sql_swap_ledger(database))
+        swaps = SwapTally(ledger)
+        costs = await learned_costs(database)
+        supervisor = await stack.enter_async_context(
+            _supervisor(settings, engine, catalog, swaps, costs)
+        )
         signals.on_stop(supervisor.begin_shutdown)
         signals.on_hurry(supervisor.hurry)
         info = ServerInfo(
@@ -156,13 +162,18 @@ async def _serve(
                 database_check,
                 SupervisorTurning(supervisor, settings.stop_grace_seconds),
             ),
+            swaps=ledger,
             on_listening=on_listening,
         )
 
 
 @asynccontextmanager
 async def _supervisor(
-    settings: Settings, engine: Engine, catalog: SqlModelCatalog, ledger: SwapLedger
+    settings: Settings,
+    engine: Engine,
+    catalog: SqlModelCatalog,
+    ledger: SwapLedger,
+    costs: LaunchCosts,
 ) -> AsyncGenerator[Supervisor]:
     async with open_supervisor(
         _supervisor_settings(settings),
@@ -171,6 +182,7 @@ async def _supervisor(
         engine_command=engine.command,
         paths=settings.paths,
         ledger=ledger,
+        costs=costs,
     ) as supervisor:
         forget_listener = catalog.add_listener(supervisor.catalog_changed)
         try:

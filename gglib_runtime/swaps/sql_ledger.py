@@ -24,6 +24,7 @@ from gglib_runtime.swaps import rows
 
 _log = logging.getLogger(__name__)
 
+RETENTION_SECONDS = 7 * 24 * 3600.0
 PENDING_LIMIT = 1000
 """Swaps that are kept for a database that cannot be written; each is worth some hundred bytes."""
 PURGE_STEP = 500
@@ -117,7 +118,7 @@ class SqlSwapLedger:
 async def open_sql_swap_ledger(
     engine: Engine,
     *,
-    retention_seconds: float,
+    retention_seconds: float = RETENTION_SECONDS,
     retry_seconds: float = _RETRY_SECONDS,
     purge_seconds: float = _PURGE_SECONDS,
     clock: Callable[[], float] = time.time,
