@@ -32,6 +32,7 @@ class Load:
     upstream_connections: int
     idle_upstream_connections: int
     is_draining: bool
+    is_paused: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,4 +106,5 @@ def load_of(plane: DataPlane) -> Load:
         upstream_connections=plane.pool.open_count,
         idle_upstream_connections=plane.pool.idle_count,
         is_draining=plane.is_draining,
+        is_paused=plane.is_paused,
     )

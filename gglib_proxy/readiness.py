@@ -34,11 +34,16 @@ class Accepting:
 
     name = "accepting"
 
-    def __init__(self, is_draining: Callable[[], bool]) -> None:
+    def __init__(
+        self, is_draining: Callable[[], bool], is_paused: Callable[[], bool] = lambda: False
+    ) -> None:
         self._is_draining = is_draining
+        self._is_paused = is_paused
 
     async def problem(self) -> str | None:
-        return "gglib is shutting down and takes no more requests" if self._is_draining() else None
+        if self._is_draining():
+            return "gglib is shutting down and takes no more requests"
+        return "an admin has paused gglib" if self._is_paused() else None
 
 
 class Readiness:

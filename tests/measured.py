@@ -39,6 +39,7 @@ LOAD = Load(
     upstream_connections=5,
     idle_upstream_connections=2,
     is_draining=False,
+    is_paused=False,
 )
 
 

@@ -261,6 +261,11 @@ METRICS: tuple[Metric, ...] = (
         "1 while gglib ends and takes no new connection.",
         _load(lambda load: load.is_draining),
     ),
+    _gauge(
+        "gglib_paused",
+        "1 while an admin holds requests for models back.",
+        _load(lambda load: load.is_paused),
+    ),
     _counter(
         "gglib_generations_total",
         "Admitted requests that ended; `error` is the code, `none` where all went well.",

@@ -76,6 +76,11 @@ class SqlGenerationLog:
             return False
         return True
 
+    @property
+    def waiting(self) -> int:
+        """How many records are not known to be in the database yet."""
+        return len(self._rows)
+
     def pending(self) -> Sequence[Generation]:
         """What is not known to be in the database yet, in the order it came."""
         return list(self._rows)

@@ -113,6 +113,7 @@ def test_every_metric_is_on_the_dashboard() -> None:
     }
     assert {metric.name for metric in METRICS} - shown == {
         "gglib_draining",
+        "gglib_paused",
         "gglib_engine_n_decode_total",
     }
 

@@ -73,6 +73,11 @@ async def test_whoever_drains_is_not_ready() -> None:
     assert not (await readiness.report()).is_ready
 
 
+async def test_who_is_paused_is_not_ready() -> None:
+    report = await Readiness([Accepting(lambda: False, lambda: True)]).report()
+    assert report.problems == {"accepting": "an admin has paused gglib"}
+
+
 async def test_checks_are_asked_once_a_second_however_often_probes_come() -> None:
     check = FakeCheck()
     readiness = Readiness([check], clock=(clock := Clock()))
