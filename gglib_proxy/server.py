@@ -20,6 +20,7 @@ from typing import Any
 
 from gglib_core import __version__
 from gglib_core.errors import ShuttingDown
+from gglib_core.generations import GenerationHistory, InMemoryGenerationLog
 from gglib_core.ports import ModelCatalog, ModelLogs, ModelRuntime
 from gglib_core.readiness import ReadinessCheck
 from gglib_core.swaps import InMemorySwapLedger, SwapHistory
@@ -64,6 +65,7 @@ async def serve(
     meters: Meters | None = None,
     readiness: Sequence[ReadinessCheck] = (),
     swaps: SwapHistory | None = None,
+    generations: GenerationHistory | None = None,
     on_listening: Callable[[str], None] | None = None,
 ) -> None:
     """Serve clients of `listener` until `stop` is set, then let running answers end and return.
@@ -73,7 +75,7 @@ async def serve(
     TLS; it is asked for the context of each connection, so that the next may get another one.
     Without a `door` everybody may enter; without `books` nothing is limited or kept. `meters` are
     what is shown beside what is measured here, and `readiness` what else has to be well. `swaps`
-    are the launches of the runtime's models.
+    are the launches of the runtime's models, `generations` what the log of `books` has taken.
     `on_listening` is called once with the path of the private socket, when the public listener
     takes requests.
 
@@ -102,8 +104,9 @@ async def serve(
         info=info,
         stop=control_stop,
         meters=_completed(meters or Meters(), plane, lag),
-        readiness=(Accepting(lambda: plane.is_draining), *readiness),
+        readiness=(Accepting(lambda: plane.is_draining, lambda: plane.is_paused), *readiness),
         swaps=swaps or InMemorySwapLedger(),
+        generations=generations or InMemoryGenerationLog(),
     )
     forget_listener = runtime.on_stopping(plane.forget_target)
     try:

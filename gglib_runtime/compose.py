@@ -35,6 +35,8 @@ from gglib_runtime.catalog.migration import upgrade
 from gglib_runtime.catalog.reachable import open_database_check
 from gglib_runtime.catalog.sql_catalog import SqlModelCatalog, open_sql_catalog
 from gglib_runtime.engines.discovery import Engine, find_engine
+from gglib_runtime.generations.history import SqlGenerationHistory
+from gglib_runtime.generations.writer import Retention, open_generation_log
 from gglib_runtime.gguf.description import describe_model
 from gglib_runtime.listener import open_listener, url_of
 from gglib_runtime.log_output import open_logging
@@ -103,6 +105,13 @@ async def _serve(
         )
         # Around the supervisor too: a signal that comes while engines end must not kill us.
         signals = stack.enter_context(_signals())
+        generations = await stack.enter_async_context(
+            open_generation_log(
+                database,
+                unwritten=settings.paths.unwritten_generations,
+                retention=Retention(seconds=settings.generation_retention_seconds),
+            )
+        )
         ledger = await stack.enter_async_context(open_sql_swap_ledger(database))
         swaps = SwapTally(ledger)
         costs = await learned_costs(database)
@@ -152,7 +161,7 @@ async def _serve(
             default_model=settings.default_model,
             info=info,
             tls=certificate.context if certificate else None,
-            books=Books(tracer=tracer),
+            books=Books(log=generations, tracer=tracer),
             meters=Meters(
                 swaps=swaps,
                 memory=machine_memory,
@@ -163,6 +172,7 @@ async def _serve(
                 SupervisorTurning(supervisor, settings.stop_grace_seconds),
             ),
             swaps=ledger,
+            generations=SqlGenerationHistory(database, generations),
             on_listening=on_listening,
         )
 

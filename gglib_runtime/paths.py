@@ -45,6 +45,11 @@ class DataPaths:
         return self.root / "pepper"
 
     @property
+    def unwritten_generations(self) -> Path:
+        """Records of requests that no database took before the server ended."""
+        return self.root / "unwritten-generations.jsonl"
+
+    @property
     def logs(self) -> Path:
         """What engines print, one set of rotated files per model."""
         return self.root / "logs"

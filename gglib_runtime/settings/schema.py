@@ -38,7 +38,9 @@ from gglib_runtime.settings.limit_rules import LimitRules
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["console", "json"]
 
-_MONTH = 30 * 86400.0
+_DAY = 86400.0
+_MONTH = 30 * _DAY
+_TEN_YEARS = 3650 * _DAY
 _KIB, _MIB, _GIB, _TIB = 1024, 1024**2, 1024**3, 1024**4
 
 _DURATION = Duration(minimum=0, maximum=_MONTH)
@@ -424,6 +426,13 @@ class Settings:
             needs_restart=True,
         ),
     ] = 3
+    generation_retention_seconds: Annotated[
+        float,
+        About(
+            Duration(minimum=0, maximum=_TEN_YEARS),
+            "Time that the records of requests are kept; 0 keeps them for ever.",
+        ),
+    ] = 7 * _DAY
     otel_enabled: Annotated[
         bool,
         About(
