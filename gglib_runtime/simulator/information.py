@@ -1,4 +1,4 @@
-"""What the engine tells about itself: health, props, models, slots, metrics; and its tokeniser."""
+"""What the engine tells about itself: health, props and models; and its tokeniser."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from gglib_runtime.simulator.conversations import read_engine_chat
 from gglib_runtime.simulator.engine import Engine
 from gglib_runtime.simulator.exchange import Exchange
 from gglib_runtime.simulator.generation import BUILD, ApiError, json_bytes
+from gglib_runtime.simulator.monitoring import unsupported
 from gglib_runtime.simulator.parameters import kind_of
 from gglib_runtime.simulator.requests import read_object
 from gglib_runtime.simulator.settings import DEFAULT_SETTINGS, TEMPLATE, TRAINED_CONTEXT
@@ -69,7 +70,7 @@ def props(engine: Engine, exchange: Exchange) -> None:
 def change_props(engine: Engine, exchange: Exchange) -> None:
     """POST /props, which changes nothing."""
     if not engine.arguments.props:
-        raise _unsupported("changing global properties", "--props")
+        raise unsupported("changing global properties", "--props")
     exchange.answer(200, b'{"success":true}')
 
 
@@ -100,55 +101,6 @@ def models(engine: Engine, exchange: Exchange) -> None:
     }
     old = {"name": engine.name, "model": engine.name, "type": "model", "tags": [""]}
     exchange.answer(200, json_bytes({"models": [old], "object": "list", "data": [entry]}))
-
-
-def slots(engine: Engine, exchange: Exchange) -> None:
-    """GET /slots."""
-    if not engine.arguments.shows_slots:
-        raise _unsupported("slots endpoint", "--slots")
-    if "fail_on_no_slot=1" in exchange.request.query and engine.slots.busy == engine.slots.count:
-        raise ApiError(503, "no slot available")
-    entries = [
-        {
-            "id": slot,
-            "n_ctx": engine.arguments.slot_context,
-            "speculative": False,
-            "is_processing": occupant is not None,
-        }
-        | ({} if occupant is None else {"id_task": occupant.number})
-        for slot, occupant in enumerate(engine.slots.occupants)
-    ]
-    exchange.answer(200, json_bytes(entries))
-
-
-def metrics(engine: Engine, exchange: Exchange) -> None:
-    """GET /metrics."""
-    if not engine.arguments.metrics:
-        raise _unsupported("metrics endpoint", "--metrics")
-    counters = {
-        "prompt_tokens_total": engine.prompt_tokens,
-        "prompt_tokens_cached_total": 0,
-        "prompt_seconds_total": engine.prompt_seconds,
-        "tokens_predicted_total": engine.predicted_tokens,
-        "tokens_predicted_seconds_total": engine.predicted_seconds,
-        "n_decode_total": engine.predicted_tokens,
-        "n_tokens_max": engine.longest,
-    }
-    gauges = {
-        "requests_processing": engine.slots.busy,
-        "requests_deferred": engine.slots.waiting,
-    }
-    lines = [
-        f"# HELP llamacpp:{name} {name}\n# TYPE llamacpp:{name} {kind}\nllamacpp:{name} {value:g}\n"
-        for kind, values in (("counter", counters), ("gauge", gauges))
-        for name, value in values.items()
-    ]
-    exchange.answer(
-        200,
-        "".join(lines).encode(),
-        content_type="text/plain; version=0.0.4",
-        extra=f"Process-Start-Time-Unix: {engine.started_at}\r\n",
-    )
 
 
 def lora_adapters(engine: Engine, exchange: Exchange) -> None:
@@ -209,7 +161,3 @@ def _mistyped(wanted: str, value: object) -> ApiError:
     found = {"integer": "number"}.get(kind_of(value), kind_of(value))
     problem = f"[json.exception.type_error.302] type must be {wanted}, but is {found}"
     return ApiError(400, problem)
-
-
-def _unsupported(what: str, flag: str) -> ApiError:
-    return ApiError(501, f"This server does not support {what}. Start it with `{flag}`")

@@ -6,6 +6,7 @@ from gglib_runtime.simulator import (
     hosted_models,
     inference,
     information,
+    monitoring,
     text_inference,
     vectors,
 )
@@ -17,8 +18,8 @@ _GETS: dict[Route, tuple[str, ...]] = {
     information.live: ("/live",),
     information.props: ("/props",),
     information.models: ("/v1/models", "/models"),
-    information.slots: ("/slots",),
-    information.metrics: ("/metrics",),
+    monitoring.slots: ("/slots",),
+    monitoring.metrics: ("/metrics",),
     information.lora_adapters: ("/lora-adapters",),
     information.tools: ("/tools", "/cors-proxy"),
 }

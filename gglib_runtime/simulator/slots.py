@@ -8,11 +8,16 @@ from __future__ import annotations
 from collections import deque
 from typing import Protocol
 
+from gglib_runtime.simulator.generation import Generation
+
 
 class Occupant(Protocol):
     """A request that wants a slot."""
 
     number: int
+    generation: Generation
+    sent: int
+    """Streamed chunks with a token so far."""
 
     def granted(self, slot: int) -> None:
         """The slot is the request's now, until it is released."""

@@ -18,6 +18,7 @@ from typing import Any, cast
 from gglib_runtime.simulator.engine import Engine
 from gglib_runtime.simulator.exchange import Exchange
 from gglib_runtime.simulator.generation import ApiError, Generation, json_bytes
+from gglib_runtime.simulator.monitoring import unsupported
 from gglib_runtime.simulator.parameters import (
     EMBEDDING_RULES,
     OPENAI,
@@ -136,7 +137,7 @@ def native_embeddings(engine: Engine, exchange: Exchange) -> None:
 def rerank(engine: Engine, exchange: Exchange) -> None:
     """POST /v1/rerank; `texts` in place of `documents` gives the answer another shape."""
     if not engine.arguments.rerank and not engine.is_alone:
-        raise _unsupported("reranking", "--reranking")
+        raise unsupported("reranking", "--reranking")
     body = read_object(engine, exchange)
     query, documents = _read_ranking(body)
     scores = [(_score(query, document), index) for index, document in enumerate(documents)]
@@ -154,7 +155,7 @@ def rerank(engine: Engine, exchange: Exchange) -> None:
 
 def _engine_inputs(engine: Engine, body: JsonObject) -> list[str]:
     if not engine.arguments.embeddings and not engine.is_alone:
-        raise _unsupported("embeddings", "--embeddings")
+        raise unsupported("embeddings", "--embeddings")
     given = body.get("input", body.get("content"))
     if given is None:
         raise ApiError(400, '"input" or "content" must be provided')
@@ -257,7 +258,3 @@ def _entry(index: int, numbers: array[float], as_base64: bool) -> dict[str, Any]
 def _score(query: str, document: str) -> float:
     words = set(query.casefold().split())
     return len(words & set(document.casefold().split())) / max(len(words), 1)
-
-
-def _unsupported(what: str, flag: str) -> ApiError:
-    return ApiError(501, f"This server does not support {what}. Start it with `{flag}`")

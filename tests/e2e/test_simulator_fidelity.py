@@ -312,6 +312,19 @@ async def test_props_have_what_the_real_ones_have(tmp_path: Path) -> None:
         assert found[context]["n_ctx"] == expected[context]["n_ctx"]
 
 
+async def test_metrics_have_the_real_names_kinds_and_words(tmp_path: Path) -> None:
+    async with both_engines(tmp_path) as (real, simulated):
+        expected = await ask_once(real, "GET", "/metrics", key=KEY)
+        found = await ask_once(simulated, "GET", "/metrics", key=KEY)
+        described = [
+            [line for line in answer.body.decode().splitlines() if line.startswith("#")]
+            for answer in (found, expected)
+        ]
+        assert described[0] == described[1]
+        names = [head.partition(":")[0] for head in found.head.splitlines()]
+        assert names == [head.partition(":")[0] for head in expected.head.splitlines()]
+
+
 async def test_without_a_key_both_refuse(tmp_path: Path) -> None:
     async with both_engines(tmp_path) as (real, simulated):
         for path in ("/props", "/nope", "/v1/models"):
