@@ -6,6 +6,8 @@ import configparser
 import json
 import re
 import shlex
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -177,6 +179,17 @@ def test_the_service_gets_its_socket() -> None:
     assert service["Unit"]["Requires"] == "gglib.socket"
     assert (DEPLOY / "systemd" / "gglib.socket").exists()
     assert int(service["Service"]["LimitNOFILE"]) >= 2 * Limits().max_connections
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
+def test_systemd_understands_the_units(tmp_path: Path) -> None:
+    for name in ("gglib.service", "gglib.socket"):
+        text = (DEPLOY / "systemd" / name).read_text()
+        (tmp_path / name).write_text(text.replace("/opt/gglib/bin/gglib", "/bin/true"))
+    command = ["systemd-analyze", "verify", *map(str, tmp_path.iterdir())]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    ours = [line for line in done.stderr.splitlines() if "gglib." in line]
+    assert (done.returncode, ours) == (0, [])
 
 
 def test_prometheus_reads_the_alerts_that_are_there() -> None:
