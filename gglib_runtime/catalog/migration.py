@@ -18,7 +18,7 @@ from gglib_runtime.catalog.database import altering, is_sqlite, reading
 from gglib_runtime.catalog.schema import metadata
 from gglib_runtime.catalog.tables import revision
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest migration. Asking Alembic for it would cost each start 130 ms."""
 
 WAIT_SECONDS = 60.0

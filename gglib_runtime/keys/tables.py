@@ -1,4 +1,4 @@
-"""The table of API keys, as the newest migration leaves it.
+"""The tables of API keys and of what they spent, as the newest migration leaves them.
 
 Not here: how a key becomes a row (`rows`).
 """
@@ -25,4 +25,16 @@ api_keys = sa.Table(
     sa.Column("allowance", sa.JSON, nullable=False),
     sa.Column("created", sa.BigInteger, nullable=False),
     sqlite_autoincrement=True,  # as for models: records name keys by their ids
+)
+
+# Sums of what `generations` says, which is purged before a month is over. It refers to no key: a
+# sum outlives the row of its key as records do.
+key_spending = sa.Table(
+    "key_spending",
+    metadata,
+    sa.Column("key_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("model", sa.Text, primary_key=True),
+    # When the day began, in Unix seconds.
+    sa.Column("day", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("cost", sa.Double, nullable=False),
 )
