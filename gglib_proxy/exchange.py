@@ -129,7 +129,7 @@ class Exchange:
         self._account: Account | None = None  # from when the gate is passed
         self._status = 0  # of the answer, or why there is none
         self._error: str | None = None
-        tracer = plane.books.tracer
+        tracer = plane.books.tracer if route.plane is Plane.INFERENCE else None
         self._trace = None if tracer is None else _begin_trace(tracer, request, route)
         self._plane = plane
         self._group = group
@@ -642,7 +642,7 @@ class Exchange:
         """Tell the client; what it may not know, and bugs, are told to the log."""
         answer = describe_error(error)
         if answer.is_private:
-            logger.error("%r failed", self, exc_info=error)
+            logger.error("%r failed", self, exc_info=error, extra={"request_id": self.request_id})
         self._status, self._error = answer.status, answer.code
         self._plane.books.refused(error)
         if not self._is_head_sent:

@@ -39,6 +39,15 @@ async def test_without_a_tracer_the_clients_headers_pass_as_they_are() -> None:
     assert request.header("tracestate") == "vendor=1"
 
 
+async def test_what_asks_no_engine_is_not_traced() -> None:
+    tracing = Tracing()
+    async with relaying(books=Books(tracer=tracing.tracer)) as relay:
+        assert (await relay.client.ask("GET", "/live")).status == 200
+        relay.client.request("GET", "/metrics", headers=HEADERS)
+        await relay.running.until(lambda: len(relay.plane.control_exchanges) == 1)
+    assert not tracing.exporter.get_finished_spans()
+
+
 async def close_at_once(peer: Peer) -> None:
     await peer.request()
 
