@@ -193,7 +193,7 @@ class InMemoryKeyRing:
     """Fills `KeyRingSource`, and is told of each change."""
 
     def __init__(self, ring: KeyRing | None = None) -> None:
-        self._current = ring or KeyRing(is_open=True)
+        self._current = KeyRing(is_open=True) if ring is None else ring  # an empty one is falsy
         self._listeners: dict[object, Callable[[], None]] = {}
 
     @property
