@@ -30,11 +30,39 @@ _sent = re.compile(rb'"sent":(\d+),').finditer
 
 @dataclass(slots=True)
 class _Tally:
+    count: int
+    """Of streams."""
+    server: Server
+    begun: int = 0
     events: int = 0
     errors: int = 0
     seconds: float = 0.0
     stretches: array[float] = field(default_factory=lambda: array("d"))
     delays: array[float] = field(default_factory=lambda: array("d"))
+    _ended: int = 0
+    _cpu: list[tuple[float, int]] = field(default_factory=list[tuple[float, int]])
+
+    def __post_init__(self) -> None:
+        self._cpu = [self._note(), self._note()]
+
+    def stream_began(self) -> None:
+        self.begun += 1
+        if self.begun == self.count and not self._ended:
+            self._cpu[0] = self._note()
+
+    def stream_ended(self) -> None:
+        self._ended += 1
+        if self._ended == 1:
+            self._cpu[1] = self._note()
+
+    def _note(self) -> tuple[float, int]:
+        return self.server.cpu_seconds(), self.events
+
+    @property
+    def cpu_seconds_per_event(self) -> float:
+        """While all streams run; where they never do, while they begin, too."""
+        (before, from_event), (after, to_event) = self._cpu
+        return (after - before) / max(1, to_event - from_event)
 
 
 class _Reader(asyncio.Protocol):
@@ -69,12 +97,15 @@ class _Reader(asyncio.Protocol):
         tally = self._tally
         tally.events += 1
         tally.delays.append(delay)
-        if self._delay == self._delay:  # is a number
+        if math.isnan(self._delay):
+            tally.stream_began()
+        else:
             tally.stretches.append(delay - self._delay)
         self._delay = delay
 
     def _end(self, *, is_whole: bool) -> None:
         if not self.done.done():
+            self._tally.stream_ended()
             self._tally.errors += not is_whole
             self.done.set_result(None)
             self._transport.abort()
@@ -110,10 +141,9 @@ async def _measure_pace(
     """Returns the p99 of the stretch in milliseconds; `direct` is that of the engine alone."""
     wanted = {"chunks": round(per_second * scale.stream_seconds), "gap": 1 / per_second}
     message = chat("model-a", gglib_bench=wanted)
-    idle, before = server.rss_bytes(), server.cpu_seconds()
+    idle = server.rss_bytes()
     async with peak_of(server) as peak:
-        tally = await _read_streams(server.port, message, count)
-    cpu = 1e6 * (server.cpu_seconds() - before) / max(1, tally.events)
+        tally = await _read_streams(server, message, count)
     stretch = 1e3 * quantile(tally.stretches, 0.99)
     values: dict[str, float] = {
         "chunks_per_second": round(tally.events / tally.seconds),
@@ -125,7 +155,8 @@ async def _measure_pace(
     marks: dict[str, Mark] = {"errors": at_most(0)}
     if direct is not None:
         values["added_p99_ms"] = stretch - direct
-        values["cpu_us_per_chunk"] = cpu
+        if count > 1:  # else it is less than the kernel's clock can tell
+            values["cpu_us_per_chunk"] = 1e6 * tally.cpu_seconds_per_event
         values["rss_mib"] = peak.bytes / _MIB
         values["rss_growth_mib"] = (peak.bytes - idle) / _MIB
         marks |= _marks(count, per_second)
@@ -144,13 +175,15 @@ def _marks(count: int, per_second: int) -> dict[str, Mark]:
     return marks
 
 
-async def _read_streams(port: int, message: bytes, count: int) -> _Tally:
-    tally = _Tally()
+async def _read_streams(server: Server, message: bytes, count: int) -> _Tally:
+    tally = _Tally(count, server)
     loop = asyncio.get_running_loop()
     started = time.perf_counter()
 
     async def one() -> None:
-        _, reader = await loop.create_connection(lambda: _Reader(message, tally), "127.0.0.1", port)
+        _, reader = await loop.create_connection(
+            lambda: _Reader(message, tally), "127.0.0.1", server.port
+        )
         await reader.done
 
     async with asyncio.TaskGroup() as tasks:
