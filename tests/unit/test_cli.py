@@ -85,7 +85,7 @@ def test_the_documentation_has_no_command_that_does_not_exist() -> None:
 def test_what_the_documentation_says_of_options_is_an_option(
     path: str, command: click.Command
 ) -> None:
-    documented = set(re.findall(r"`(--[a-z-]+)", section(path)))
+    documented = set(re.findall(r"`(--[a-z0-9-]+)", section(path)))
     short = {"--rope-scaling"}
     assert documented <= options_of(command) | short | SHARED_OPTIONS
 
