@@ -48,6 +48,10 @@ class ServeInfo:
     models: int
     """Models that can be asked for."""
     control_socket: str
+    access: str = ""
+    """Who may use the endpoint, in words."""
+    needs_key: bool = False
+    """Whether requests need an API key."""
 
 
 @contextmanager

@@ -28,6 +28,8 @@ class Endpoint:
     """As the server says it, without a path."""
     certificate: Path | None = None
     """What has to be trusted, where it speaks TLS."""
+    needs_key: bool = False
+    """Whether requests need an API key."""
 
     @property
     def socket_path(self) -> str | None:

@@ -31,8 +31,11 @@ class Answer:
     """From the request to the answer's end, loading included."""
 
 
-def ask(endpoint: Endpoint, model: str) -> Answer:
-    """Have `model` answer `QUESTION`, however long it loads. Raises CommandFailed."""
+def ask(endpoint: Endpoint, model: str, secret: str | None = None) -> Answer:
+    """Have `model` answer `QUESTION`, however long it loads. Raises CommandFailed.
+
+    `secret` is that of an API key.
+    """
     import httpx
 
     request = {
@@ -40,11 +43,12 @@ def ask(endpoint: Endpoint, model: str) -> Answer:
         "messages": [{"role": "user", "content": QUESTION}],
         "max_tokens": _MAX_TOKENS,
     }
+    headers = {} if secret is None else {"Authorization": f"Bearer {secret}"}
     timeout = httpx.Timeout(None, connect=_CONNECT_SECONDS)
     started = time.monotonic()
     try:
         with endpoint.open_client(timeout) as client:
-            response = client.post("/v1/chat/completions", json=request)
+            response = client.post("/v1/chat/completions", json=request, headers=headers)
     except httpx.HTTPError as error:
         reason = str(error) or type(error).__name__
         raise CommandFailed(f"The endpoint did not answer: {reason}") from error

@@ -57,5 +57,7 @@ def announce(info: ServeInfo) -> None:
             click.echo(f"Models: {info.models}")
         else:
             click.echo("Models: none yet. Add one with `gglib model add PATH`; no restart needed.")
+        if info.access:
+            click.echo(f"Access: {info.access}.")
     except BrokenPipeError:  # who started it has stopped reading, and that ends no server
         abandon_output()

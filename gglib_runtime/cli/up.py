@@ -20,6 +20,7 @@ from gglib_runtime.cli.catalog import open_store
 from gglib_runtime.cli.endpoint import Endpoint
 from gglib_runtime.cli.failures import CommandFailed, ExitCode, NoServer, report
 from gglib_runtime.cli.first_answer import ask
+from gglib_runtime.cli.key_store import open_key_store
 from gglib_runtime.cli.listening import explained, next_free_port
 from gglib_runtime.cli.options import with_settings
 from gglib_runtime.cli.output import abandon_output, note
@@ -41,7 +42,7 @@ _JOIN_SECONDS = 5.0
 
 @click.command()
 @click.option("--check", "is_check", is_flag=True, help="End after the first answer.")
-@with_settings("host", "port", "tls_cert", "tls_key", "llama_server")
+@with_settings("host", "port", "tls_cert", "tls_key", "no_auth", "llama_server")
 def up(loaded: LoadedSettings, is_check: bool) -> int:
     """Start the endpoint and send a first request through it.
 
@@ -76,8 +77,9 @@ class FirstRequest:
 
     def announce(self, info: ServeInfo) -> None:
         """Begin; the server's loop is not held up."""
-        endpoint = Endpoint(url=info.url, certificate=info.certificate)
-        self._thread = threading.Thread(target=self._run, args=(endpoint,), daemon=True)
+        endpoint = Endpoint(url=info.url, certificate=info.certificate, needs_key=info.needs_key)
+        arguments = (endpoint, info.access)
+        self._thread = threading.Thread(target=self._run, args=arguments, daemon=True)
         self._thread.start()
 
     def conclude(self, code: int) -> int:
@@ -88,9 +90,9 @@ class FirstRequest:
             return code
         return ExitCode.OK if self._is_answered else ExitCode.FAILURE
 
-    def _run(self, endpoint: Endpoint) -> None:
+    def _run(self, endpoint: Endpoint, access: str) -> None:
         try:
-            self._tell(endpoint)
+            self._tell(endpoint, access)
         except BrokenPipeError:  # who started it has stopped reading, and that ends no server
             abandon_output()
         except Exception as error:
@@ -99,8 +101,10 @@ class FirstRequest:
             if self._is_check:
                 os.kill(os.getpid(), signal.SIGTERM)
 
-    def _tell(self, endpoint: Endpoint) -> None:
+    def _tell(self, endpoint: Endpoint, access: str) -> None:
         click.echo(f"gglib is up at {endpoint.url}")
+        if access:
+            click.echo(f"Access: {access}.")
         self._is_answered = _check(endpoint, self._model) == ExitCode.OK
         say_next_steps(endpoint, self._model)
         if not self._is_check:
@@ -141,7 +145,9 @@ def _running(settings: Settings) -> tuple[Endpoint, str | None] | None:
         return None
     record = read_record(settings.paths)
     certificate = Path(record.certificate) if record and record.certificate else None
-    endpoint = Endpoint(url=url, certificate=certificate)
+    with open_key_store(settings) as store:
+        needs_key = bool(store.list()) and not settings.no_auth
+    endpoint = Endpoint(url=url, certificate=certificate, needs_key=needs_key)
     return endpoint, min(able, key=cost)["id"] if able else None
 
 
@@ -150,9 +156,13 @@ def _check(endpoint: Endpoint, model: str | None) -> ExitCode:
     if model is None:
         note("gglib: No model in the catalog can chat, so no request was sent.")
         return ExitCode.FAILURE
+    secret = os.environ.get("GGLIB_API_KEY") if endpoint.needs_key else None
+    if endpoint.needs_key and not secret:
+        note("gglib: Requests need an API key, so none was sent. Set GGLIB_API_KEY to one.")
+        return ExitCode.FAILURE
     click.echo(f"Asking {model} …")
     try:
-        say_answer(ask(endpoint, model))
+        say_answer(ask(endpoint, model, secret))
     except CommandFailed as error:
         note(f"gglib: {error.message}")
         return ExitCode.FAILURE

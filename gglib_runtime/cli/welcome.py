@@ -33,6 +33,8 @@ def say_next_steps(endpoint: Endpoint, model: str | None) -> None:
     """Show how to ask from a shell and from Python, and how to add a model."""
     name = model or _PLACEHOLDER
     click.echo(f"\nBase URL for OpenAI clients: {endpoint.base_url}/v1\n")
+    if endpoint.needs_key:
+        click.echo("Requests need an API key, here in OPENAI_API_KEY: gglib key create NAME\n")
     if endpoint.certificate is not None:
         click.echo(f"Clients have to trust {endpoint.certificate}, or whoever issued it.\n")
     click.echo(_curl(endpoint, name))
@@ -42,12 +44,13 @@ def say_next_steps(endpoint: Endpoint, model: str | None) -> None:
 
 def _curl(endpoint: Endpoint, model: str) -> str:
     message = {"role": "user", "content": "Hello!"}
+    authorization = '-H "Authorization: Bearer $OPENAI_API_KEY" ' if endpoint.needs_key else ""
     body = shlex.quote(json.dumps({"model": model, "messages": [message]}))
     return f"""\
 Ask from a shell:
 
   curl {_curl_options(endpoint)}{endpoint.base_url}/v1/chat/completions \\
-    -H 'Content-Type: application/json' -d {body}
+    {authorization}-H 'Content-Type: application/json' -d {body}
 """
 
 
@@ -62,6 +65,7 @@ def _curl_options(endpoint: Endpoint) -> str:
 
 def _python(endpoint: Endpoint, model: str) -> str:
     imports, transport = "", ""
+    secret = "" if endpoint.needs_key else ', api_key="none"'  # else OpenAI's client refuses
     if endpoint.socket_path is not None:
         imports = "import httpx\n  "
         path = json.dumps(endpoint.socket_path)
@@ -71,7 +75,7 @@ Ask from Python, after `pip install openai`:
 
   {imports}from openai import OpenAI
 
-  client = OpenAI(base_url="{endpoint.base_url}/v1", api_key="none"{transport})
+  client = OpenAI(base_url="{endpoint.base_url}/v1"{secret}{transport})
   answer = client.chat.completions.create(
       model={json.dumps(model)}, messages=[{{"role": "user", "content": "Hello!"}}]
   )

@@ -19,7 +19,7 @@ ANY = "*"
 UNIX = "unix"
 _LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST_NAME = re.compile(rf"(\*\.)?{_LABEL}(\.{_LABEL})*\.?")
-_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/?#@,*]+")
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\*\.)?[^\s/?#@,*]+")
 
 
 def _listed(raw: object) -> Sequence[object]:
@@ -62,7 +62,7 @@ class HostNames:
 class Origins:
     """Origins of web pages: scheme, host, and port where it is not the scheme's."""
 
-    expected: str = "origins such as https://example.org or http://localhost:5173, or *"
+    expected: str = "origins such as https://example.org or https://*.example.org, or *"
     bounds: str = "a list of origins"
 
     def parse(self, raw: object, base: Path) -> tuple[str, ...]:

@@ -70,10 +70,11 @@ def test_hosts_and_origins_are_lower_case_and_without_ends(tmp_path: Path) -> No
     settings = from_file(
         tmp_path,
         'allowed_hosts = ["GPU.example.org.", "*.lan", "[FE80::1]", "10.0.0.7", "*"]\n'
-        'allowed_origins = ["https://Chat.example.org/", "tauri://localhost", "*"]',
+        'allowed_origins = ["https://Chat.example.org/", "https://*.lan:81", "tauri://x", "*"]',
     )
     assert settings.allowed_hosts == ("gpu.example.org", "*.lan", "fe80::1", "10.0.0.7", "*")
-    assert settings.allowed_origins == ("https://chat.example.org", "tauri://localhost", "*")
+    origins = ("https://chat.example.org", "https://*.lan:81", "tauri://x", "*")
+    assert settings.allowed_origins == origins
 
 
 def test_no_origin_is_not_the_default_origins(tmp_path: Path) -> None:
