@@ -11,9 +11,12 @@ from pathlib import Path
 
 from gglib_core.admission import AdmissionPolicy
 from gglib_core.catalog import InMemoryModelCatalog
+from gglib_core.launch_costs import LaunchCosts
 from gglib_core.models import Model, RunningModel
+from gglib_core.swaps import SwapLedger
 from gglib_runtime.paths import DataPaths
 from gglib_runtime.supervisor import Supervisor, SupervisorSettings, open_supervisor
+from gglib_runtime.supervisor.gpu_memory import GpuMemory
 from gglib_runtime.supervisor.memory import MemoryReader
 from tests.engines import SIMULATOR_COMMAND, WAIT_SECONDS, children, no_children_left
 
@@ -46,6 +49,9 @@ async def supervising(
     command: Sequence[str] = SIMULATOR_COMMAND,
     environ: Mapping[str, str] | None = None,
     memory: MemoryReader = lambda: None,
+    gpu: GpuMemory | None = None,
+    ledger: SwapLedger | None = None,
+    costs: LaunchCosts | None = None,
 ) -> AsyncIterator[Supervision]:
     """A supervisor of `models`; afterwards no child, task or pidfile may be left."""
     processes, tasks = children(), asyncio.all_tasks()
@@ -59,6 +65,9 @@ async def supervising(
         paths=paths,
         environ=environ,
         memory=memory,
+        gpu=gpu,
+        ledger=ledger,
+        costs=costs,
     ) as supervisor:
         yield Supervision(supervisor=supervisor, catalog=catalog, paths=paths)
     await no_children_left(processes)

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
 
 import pytest
 
-from gglib_core.admission import AdmissionPolicy
 from gglib_core.errors import (
     AdmissionWithdrawn,
     EveryModelPinned,
@@ -24,133 +18,17 @@ from gglib_core.errors import (
     QueueTimeout,
     ShuttingDown,
 )
-from gglib_core.in_memory_runtime import InMemoryModelRuntime
-from gglib_core.models import Model, ModelState, RunningModel, Target
-from gglib_core.ports import Lease, ModelRuntime
-from tests.engines import WAIT_SECONDS, simulator_model
-from tests.supervision import eventually, pass_turns, shown, supervising
+from gglib_core.models import ModelState, RunningModel, Target
+from tests.engines import WAIT_SECONDS
+from tests.runtimes import RUNTIMES, Opener, admit, ends, of, opener, state_of
+from tests.supervision import eventually, pass_turns
 
 pytestmark = pytest.mark.timeout(60)
 
 
-class Subject(Protocol):
-    """A runtime, and the hands that its tests need on the engines behind it."""
-
-    runtime: ModelRuntime
-    alpha: Model
-    beta: Model
-    pinned: Model
-    slow: Model
-    """Does not become ready before `let_load`."""
-    broken: Model
-    """Fails to load, for a reason that will not go away."""
-
-    def let_load(self) -> None: ...
-
-    def crash(self, model: Model) -> None: ...
-
-    def begin_shutdown(self) -> None: ...
-
-
-def _models(slow: dict[str, Any], broken: dict[str, Any]) -> dict[str, Model]:
-    return {
-        "alpha": simulator_model(1, "alpha"),
-        "beta": simulator_model(2, "beta"),
-        "pinned": simulator_model(3, "pinned", is_pinned=True),
-        "slow": simulator_model(4, "slow", sim=slow),
-        "broken": simulator_model(5, "broken", sim=broken),
-    }
-
-
-class InMemorySubject:
-    def __init__(self, policy: AdmissionPolicy) -> None:
-        self.__dict__.update(_models({}, {}))
-        self._may_load = asyncio.Event()
-        self.runtime = InMemoryModelRuntime("127.0.0.1", 1, policy=policy, loading=self._loading)
-
-    async def _loading(self, model: Model) -> None:
-        if model.name == "broken":
-            raise LaunchFailed(model.name, LaunchFailure.BAD_FILE, "as asked", ("the last line",))
-        if model.name == "slow":
-            await self._may_load.wait()
-
-    def let_load(self) -> None:
-        self._may_load.set()
-
-    def crash(self, model: Model) -> None:
-        error = LaunchFailed(model.name, LaunchFailure.CRASHED, "as asked")
-        self.runtime.crash(model.id, error)
-
-    def begin_shutdown(self) -> None:
-        self.runtime.begin_shutdown()
-
-
-class SupervisorSubject:
-    def __init__(self, directory: Path) -> None:
-        self._may_load = directory / "may_load"
-        slow = {"load_until": str(self._may_load)}
-        self.models = _models(slow, {"fail_load": "bad_file"})
-        self.__dict__.update(self.models)
-        self.runtime: Any = None
-
-    def let_load(self) -> None:
-        self._may_load.touch()
-
-    def crash(self, model: Model) -> None:
-        running = shown(self.runtime.current(), model.name)
-        assert running is not None
-        assert running.pid is not None
-        os.kill(running.pid, signal.SIGKILL)
-
-    def begin_shutdown(self) -> None:
-        self.runtime.begin_shutdown()
-
-
-@asynccontextmanager
-async def in_memory(directory: Path, policy: AdmissionPolicy) -> AsyncIterator[Subject]:
-    subject = InMemorySubject(policy)
-    yield subject
-    await subject.runtime.aclose()
-
-
-@asynccontextmanager
-async def supervised(directory: Path, policy: AdmissionPolicy) -> AsyncIterator[Subject]:
-    subject = SupervisorSubject(directory)
-    async with supervising(directory, *subject.models.values(), policy=policy) as supervision:
-        subject.runtime = supervision.supervisor
-        yield subject
-
-
-Opener = Callable[..., AbstractAsyncContextManager[Subject]]
-
-
-@pytest.fixture(params=[in_memory, supervised])
+@pytest.fixture(params=RUNTIMES)
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
-    """Opens the runtime under test, with the given fields of the policy."""
-
-    def open_subject(**policy: Any) -> AbstractAsyncContextManager[Subject]:
-        return request.param(tmp_path, AdmissionPolicy(**policy))
-
-    return open_subject
-
-
-async def admit(subject: Subject, model: Model, context: int = 512) -> Lease:
-    async with asyncio.timeout(WAIT_SECONDS):
-        return await subject.runtime.admit(model, context=context)
-
-
-def of(subject: Subject, model: Model) -> RunningModel | None:
-    return shown(subject.runtime.current(), model.name)
-
-
-def state_of(subject: Subject, model: Model) -> ModelState | None:
-    running = of(subject, model)
-    return None if running is None else running.state
-
-
-async def ends(work: asyncio.Task[Any]) -> Any:
-    async with asyncio.timeout(WAIT_SECONDS):
-        return await work
+    return opener(request.param, tmp_path)
 
 
 # admit

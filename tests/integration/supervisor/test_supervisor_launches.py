@@ -15,6 +15,7 @@ import pytest
 from gglib_core.admission import AdmissionPolicy
 from gglib_core.errors import AdmissionWithdrawn, LaunchFailed, LaunchFailure
 from gglib_core.models import Capability, Model, ModelState
+from gglib_core.swaps import InMemorySwapLedger, VictimReason
 from gglib_runtime.supervisor import SupervisorSettings, ports
 from tests.engines import (
     SIMULATOR_COMMAND,
@@ -304,13 +305,20 @@ async def test_a_load_out_of_memory_is_tried_again_without_idle_models(tmp_path:
     alpha = simulator_model(1, "alpha", record=record)
     greedy = simulator_model(2, "greedy", record=record)
     command = (*OUT_OF_MEMORY_UNTIL, str(enough), *SIMULATOR_COMMAND)
-    async with supervising(tmp_path, alpha, greedy, policy=TWO_PLACES, command=command) as it:
+    ledger = InMemorySwapLedger()
+    async with supervising(
+        tmp_path, alpha, greedy, policy=TWO_PLACES, command=command, ledger=ledger
+    ) as it:
         enough.touch()
         await load(it, alpha)
         enough.unlink()
         it.supervisor.on_stopping(lambda target: enough.touch())
         await load(it, greedy)
         assert [each.name for each in it.supervisor.current()] == ["greedy"]
+    first, second = ledger.swaps
+    assert first.victim is None
+    assert second.victim is not None
+    assert (second.victim.name, second.victim.reason) == ("alpha", VictimReason.MEMORY)
 
 
 async def test_neither_pinned_nor_leased_models_go_for_one_out_of_memory(tmp_path: Path) -> None:
