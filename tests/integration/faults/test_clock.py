@@ -21,6 +21,8 @@ TOLD_ONLY = {
     "gglib_runtime/catalog/sql_catalog.py",  # when a model of this run was named
     "gglib_runtime/catalog/store.py",  # when a model was added
     "gglib_runtime/cli/checks/listener.py",  # whether a certificate is valid
+    "gglib_runtime/cli/generations.py",  # so long ago
+    "gglib_runtime/generations/writer.py",  # how old a generation is
     "gglib_runtime/compose.py",  # since when the server runs
     "gglib_runtime/swaps/sql_ledger.py",  # how old a swap is
     "gglib_runtime/tls.py",  # whether a certificate is valid
