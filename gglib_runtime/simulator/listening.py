@@ -12,42 +12,85 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from gglib_proxy.accept_loop import BACKLOG, AcceptLoop, open_accept_loop
+from gglib_proxy.accept_loop import BACKLOG, AcceptLoop
 from gglib_proxy.tls import HANDSHAKE_SECONDS, TlsConnection
 from gglib_runtime.simulator.http import HttpServer
 
 TlsContext = Callable[[], ssl.SSLContext]
 """The context for a connection that comes now."""
 
+_TCP = (socket.AF_INET, socket.AF_INET6)
+
 
 class Listening:
     """The door of one server; made by `open_listening`."""
 
-    def __init__(self, server: HttpServer, listener: socket.socket, accepting: AcceptLoop) -> None:
+    def __init__(self, server: HttpServer, listener: socket.socket, tls: TlsContext | None) -> None:
         self._server = server
+        self._tls = tls
+        self._loop = asyncio.get_running_loop()
         self._listener = listener
-        self._accepting = accepting
+        self._accepting = self._listen()
         self._is_refusing = False
+        self._is_closed = False
+
+    def _listen(self) -> AcceptLoop:
+        self._listener.setblocking(False)
+        self._listener.listen(BACKLOG)
+        accepting = AcceptLoop(self._loop, self._listener, self._protocol_for)
+        accepting.resume()
+        return accepting
+
+    def _protocol_for(self, _address: Any) -> asyncio.Protocol | None:  # noqa: ANN401 -- as the socket module has it
+        server = self._server
+        most = server.options.limits.max_connections
+        if self._is_refusing or (most and len(server.connections) >= most):
+            return None
+        connection = server.new_connection()
+        if self._tls is None:
+            return connection
+        deadline = self._loop.time() + HANDSHAKE_SECONDS
+        return TlsConnection(
+            self._tls(), connection, handshakes=server.handshakes, deadline=deadline
+        )
 
     def set_refusing(self, wanted: bool) -> None:
-        """Let the kernel refuse connections to the port, which stays ours; or take them again.
+        """Let the system refuse connections, or take them again.
 
-        Idle connections are closed: their clients would not notice an outage.
+        Idle connections are closed: their clients would not notice an outage. What is no TCP port
+        of our own is accepted and closed at once.
         """
-        if wanted == self._is_refusing or self._listener.fileno() == -1:
+        if wanted == self._is_refusing or self._is_closed:
             return
         self._is_refusing = wanted
         if wanted:
-            asyncio.get_running_loop().remove_reader(self._listener)
-            self._listener.shutdown(socket.SHUT_RDWR)
             self._server.close_idle()
+        if self._listener.family not in _TCP:
+            return
+        if wanted:
+            name = self._listener.getsockname()
+            self._accepting.close()
+            self._listener = _bound_alike(self._listener.family, name)
         else:
-            self._listener.listen(BACKLOG)
-            self._accepting.resume()
+            self._accepting = self._listen()
 
     def close(self) -> None:
         """Accept no more."""
+        self._is_closed = True
         self._accepting.close()
+        self._listener.close()
+
+    async def settled(self) -> None:
+        """Wait until every connection that was accepted has its protocol."""
+        await self._accepting.settled()
+
+
+def _bound_alike(family: int, name: Any) -> socket.socket:  # noqa: ANN401 -- as the socket module has it
+    """A socket of the same name: the port stays ours, and refuses clients until it listens."""
+    alike = socket.socket(family, socket.SOCK_STREAM)
+    alike.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    alike.bind(name)
+    return alike
 
 
 @asynccontextmanager
@@ -55,17 +98,9 @@ async def open_listening(
     server: HttpServer, listener: socket.socket, tls: TlsContext | None = None
 ) -> AsyncGenerator[Listening]:
     """Let clients of a bound socket in, inside the block; who is in is not closed at its end."""
-    limits = server.options.limits
-    loop = asyncio.get_running_loop()
-
-    def protocol_for(_address: Any) -> asyncio.Protocol | None:  # noqa: ANN401 -- as the socket module has it
-        if limits.max_connections and len(server.connections) >= limits.max_connections:
-            return None
-        connection = server.new_connection()
-        if tls is None:
-            return connection
-        deadline = loop.time() + HANDSHAKE_SECONDS
-        return TlsConnection(tls(), connection, handshakes=server.handshakes, deadline=deadline)
-
-    async with open_accept_loop(listener, protocol_for) as accepting:
-        yield Listening(server, listener, accepting)
+    listening = Listening(server, listener, tls)
+    try:
+        yield listening
+    finally:
+        listening.close()
+        await listening.settled()
