@@ -28,6 +28,7 @@ from gglib_core.admission import (
 )
 from gglib_core.errors import LaunchFailed, LaunchFailure
 from gglib_core.models import Model
+from tests.admission_invariants import check_invariants, check_lease, check_stop
 from tests.admission_values import Process, Request, a_model
 
 REST_STEPS = 2000
@@ -222,15 +223,7 @@ class Owner:
 
     def _lease(self, request: Request, resident: Resident) -> None:
         process = self._running(request.model)
-        assert request.is_waiting, "a request ends once"
-        assert process.resident is resident
-        assert resident.state is READY
-        assert not process.is_told_to_stop, "nothing is sent into a stopping process"
-        assert not process.has_died
-        assert not resident.is_unloading
-        assert request.is_visit or request.context <= resident.context
-        limit = resident.model.max_concurrent
-        assert request.is_visit or limit is None or resident.leases <= limit
+        check_lease(request, process, resident)
         process.has_served = process.has_served or not request.is_visit
         request.resident = resident
         request.waited = self.now - request.arrived
@@ -250,7 +243,7 @@ class Owner:
                     self._launch(resident)
                 case Stop(resident, reason):
                     self._stop(resident, reason)
-        self._check()
+        check_invariants(self)
         if self.carry_out is not None:
             self.carry_out(actions)
 
@@ -271,45 +264,9 @@ class Owner:
     def _stop(self, resident: Resident, reason: StopReason) -> None:
         name = resident.model.name
         process = self._running(name)
-        assert process.resident is resident
-        assert not process.is_told_to_stop, "a process is stopped once"
-        assert not process.has_died, "what is dead is not stopped"
-        assert not self._leases_of(resident), f"{name} is leased"
-        if not resident.is_unloading:
-            wanted = [
-                each
-                for each in self.waiting
-                if each.model == name and each.context <= resident.context
-            ]
-            assert process.has_served or not wanted, f"{name} never served its first request"
-        if reason in {StopReason.SWAP, StopReason.IDLE}:
-            assert not resident.model.is_pinned
+        check_stop(self, process, resident, reason)
         process.is_told_to_stop = True
         self.stopped.append((name, reason))
-
-    def _leases_of(self, resident: Resident) -> int:
-        return sum(each.resident is resident for each in self.leasing)
-
-    def _check(self) -> None:
-        queue = self.queue
-        assert len(self.processes) <= self.policy.max_resident
-        assert {each.resident for each in self.processes} == set(queue.residents.values())
-        assert queue.waiting_count == len(self.waiting)
-        assert queue.waiting_models() == {self.models[each.model].id for each in self.waiting}
-        for name, model in self.models.items():
-            assert queue.waiting_for(model.id) == sum(each.model == name for each in self.waiting)
-            assert 1.0 <= queue.expected_wait(model, self.now) < math.inf
-        for process in self.processes:
-            resident = process.resident
-            assert resident.leases == self._leases_of(resident), "a lease has leaked"
-            is_ending = process.is_told_to_stop or process.has_died
-            assert is_ending == (resident.state is STOPPING)
-        self._check_somebody_will_wake_it()
-
-    def _check_somebody_will_wake_it(self) -> None:
-        is_under_way = self.leasing or queue_is_moving(self.processes)
-        if self.waiting:
-            assert is_under_way or self.queue.deadline < math.inf, "nothing will ever wake it"
 
     def check_is_at_rest(self) -> None:
         """A tick would do nothing now, and the queue asks to be woken in time for the next."""
@@ -329,10 +286,6 @@ class Owner:
         for failure in self.queue.failures.values():
             shared += [failure.error, failure.model]
         return {id(each): each for each in shared}
-
-
-def queue_is_moving(processes: list[Process]) -> bool:
-    return any(each.resident.state is not READY for each in processes)
 
 
 def an_owner(*models: Model | str, max_resident: int = 1, **policy: float) -> Owner:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from itertools import chain
 
+from gglib_core.admission.entry import EntryRules
 from gglib_core.admission.scheduler import Scheduler
 from gglib_core.admission.values import (
     Action,
@@ -16,10 +17,7 @@ from gglib_core.admission.values import (
 )
 from gglib_core.errors import (
     AdmissionWithdrawn,
-    GglibError,
     LaunchFailed,
-    ModelNotLoaded,
-    QueueFull,
     ShuttingDown,
 )
 from gglib_core.launch_costs import LaunchCosts
@@ -34,6 +32,7 @@ class AdmissionQueue:
         """`costs` are what is known of launches; the queue adds how long its own take."""
         self._policy = policy
         self._scheduler = scheduler = Scheduler(policy, costs or LaunchCosts())
+        self._entry = EntryRules(scheduler)
         self._arrivals = scheduler.arrivals
         self._waiting = scheduler.waiting
         self._turns = scheduler.turns
@@ -130,13 +129,13 @@ class AdmissionQueue:
         if self._is_closed:
             return ticket, [self._scheduler.reject(ticket, ShuttingDown())]
         if not may_load:
-            return ticket, [self._visit(ticket, resident, now)]
-        if self._ends_an_idle_time(ticket, resident):
+            return ticket, [self._entry.visit(ticket, resident, now)]
+        if self._entry.ends_an_idle_time(ticket, resident):
             self._turns.note_return(model.id, resident, now)
-        if resident is not None and self._may_enter(resident, context, now):
+        if resident is not None and self._entry.is_free(resident, context, now):
             ticket.is_swap = self._arrivals.note(model.id)
             return ticket, [self._scheduler.grant(ticket, resident)]
-        if error := self._refusal(ticket, now):
+        if error := self._entry.refusal(ticket, now):
             return ticket, [self._scheduler.reject(ticket, error)]
         ticket.is_swap = self._arrivals.note(model.id)
         return ticket, self._scheduler.wait(ticket, resident, now)
@@ -262,43 +261,7 @@ class AdmissionQueue:
             actions += self._scheduler.reject_all(model_id, ShuttingDown())
         return actions + self._scheduler.settle(now)
 
-    # Rules of entry, and of leaving
-
-    def _visit(self, ticket: Ticket, resident: Resident | None, now: float) -> Action:
-        if (
-            resident is None
-            or resident.state is not ResidentState.READY
-            or resident.is_unloading
-            or self._places.is_held_back(resident, now)
-        ):
-            return self._scheduler.reject(ticket, ModelNotLoaded(ticket.model.name))
-        if not resident.leases:
-            resident.visited_after = resident.served
-        return self._scheduler.grant(ticket, resident, is_visit=True)
-
-    def _ends_an_idle_time(self, ticket: Ticket, resident: Resident | None) -> bool:
-        """Whether it is the first to come back to its model, and to the process as it is."""
-        if self._waiting.line(ticket.model.id) is not None:
-            return False
-        return resident is None or (not resident.leases and ticket.context <= resident.context)
-
-    def _may_enter(self, resident: Resident, context: int, now: float) -> bool:
-        """Whether the request need not wait: not for the model, a rival, or one before it."""
-        return (
-            resident.state is ResidentState.READY
-            and resident.serves(context)
-            and resident.leases < resident.lease_limit
-            and not self._turns.is_wanted(resident)
-            and not self._places.is_held_back(resident, now)
-        )
-
-    def _refusal(self, ticket: Ticket, now: float) -> GglibError | None:
-        if failure := self._failures.current(ticket.model.id, now):
-            return failure
-        limit = self._scheduler.policy.queue_limit
-        if self._waiting.count >= limit:
-            return QueueFull(limit, self.expected_wait(ticket.model, now))
-        return None
+    # Rules of leaving
 
     def _note_death(self, resident: Resident, error: LaunchFailed, now: float) -> None:
         if resident.state is not ResidentState.READY:
