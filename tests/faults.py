@@ -77,6 +77,11 @@ async def ask(server: Served, model: str = "alpha", **sim: Any) -> Answer:
     return await ask_once(port_of(server), "POST", CHAT, body(model, **sim))
 
 
+def header_id(answer: Answer) -> str:
+    """Of the request's record, as its answer's head says."""
+    return dict(answer.headers)["x-gglib-generation-id"]
+
+
 async def stream_bytes(connection: RawConnection) -> bytes:
     """The rest of a streamed answer, until its last chunk."""
     data = b""

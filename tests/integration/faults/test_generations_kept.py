@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 from anyio import to_thread
 
-from tests.faults import ask, faulty_server, nothing_left
-from tests.raw_http import Answer
+from tests.faults import ask, faulty_server, header_id, nothing_left
 from tests.serving import WAIT_SECONDS, Served, serving
 
 
@@ -27,10 +26,6 @@ def locked_database(server: Served) -> Generator[None]:
         connection.execute("BEGIN IMMEDIATE")
         yield
         connection.execute("ROLLBACK")
-
-
-def header_id(answer: Answer) -> str:
-    return dict(answer.headers)["x-gglib-generation-id"]
 
 
 async def shown(server: Served, generation_id: str) -> dict[str, Any]:
