@@ -59,6 +59,7 @@ class Program(LazyGroup):
         "generation": "generations:generation",
         "swaps": "swaps:swaps",
         "simulate": "simulate:simulate",
+        "chaos": "chaos:chaos",
         "doctor": "doctor:doctor",
         "config": "configuration:config",
         "db": "database:db",
