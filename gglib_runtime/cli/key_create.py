@@ -37,9 +37,9 @@ def create(
 
     With the first key, a server that was open to everybody on its machine asks for one.
     """
+    from gglib_core.api_keys import NewKey
     from gglib_core.keys import DEFAULT_ENDPOINTS
     from gglib_runtime.cli.key_view import key_line, made_key_json, say_secret
-    from gglib_runtime.keys.store import NewKey
 
     new = NewKey(
         name=name,

@@ -17,7 +17,7 @@ from gglib_runtime.cli.options import as_json, with_settings
 from gglib_runtime.cli.output import print_json
 
 if TYPE_CHECKING:
-    from gglib_runtime.keys.store import KeyChanges
+    from gglib_core.api_keys import KeyChanges
     from gglib_runtime.settings import LoadedSettings
 
 _CLEARABLE = {

@@ -15,8 +15,8 @@ import click
 from gglib_runtime.cli.output import Column
 
 if TYPE_CHECKING:
+    from gglib_core.api_keys import MadeKey
     from gglib_core.keys import ApiKey
-    from gglib_runtime.keys.store import MadeKey
 
 COLUMNS = (
     Column(title="ID", justify="right"),

@@ -9,25 +9,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, TypedDict, Unpack
+from typing import Unpack
 
 from sqlalchemy.engine import Connection, Engine
 
+from gglib_core.api_keys import KeyChanges, MadeKey, NewKey
 from gglib_core.errors import ConfigError, KeyNameTaken, NoSuchKey
 from gglib_core.key_validation import check_key, check_secret
-from gglib_core.keys import (
-    DEFAULT_ENDPOINTS,
-    Allowance,
-    ApiKey,
-    Endpoint,
-    KeyRing,
-    digest_of,
-    mask_of,
-    new_secret,
-    searched_part,
-)
+from gglib_core.keys import ApiKey, KeyRing, digest_of, mask_of, new_secret, searched_part
 from gglib_runtime.catalog.database import reading, writing
 from gglib_runtime.catalog.records import bump_revision
 from gglib_runtime.keys import rows
@@ -35,38 +26,6 @@ from gglib_runtime.keys.pepper import make_pepper, read_pepper
 
 FIRST_NAME = "default"
 """Of the key that is made from the environment."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewKey:
-    """What a key shall be."""
-
-    name: str
-    endpoints: frozenset[Endpoint] = DEFAULT_ENDPOINTS
-    models: tuple[str, ...] = ()
-    expires: float | None = None
-    allowance: Allowance = field(default_factory=Allowance)
-
-
-class KeyChanges(TypedDict, total=False):
-    """What may be changed of a key."""
-
-    name: str
-    endpoints: frozenset[Endpoint]
-    models: tuple[str, ...]
-    is_enabled: bool
-    expires: float | None
-    allowance: Allowance
-
-
-class MadeKey(NamedTuple):
-    """A key with its secret, which is known now and never again."""
-
-    key: ApiKey
-    secret: str
-
-    def __repr__(self) -> str:
-        return f"MadeKey({self.key!r})"
 
 
 class SqlKeyStore:
@@ -143,17 +102,7 @@ class SqlKeyStore:
         return key
 
     def _insert(self, connection: Connection, new: NewKey, secret: str) -> MadeKey:
-        key = ApiKey(
-            id=0,
-            name=new.name,
-            mask=mask_of(secret),
-            endpoints=new.endpoints,
-            models=new.models,
-            expires=new.expires,
-            allowance=new.allowance,
-            created=int(self._clock()),
-        )
-        check_key(key)
+        key = new.made(secret, self._clock())
         _refuse_taken_name(connection, key.name)
         is_first = not rows.count_keys(connection)
         pepper = (make_pepper if is_first else required_pepper)(self._pepper_file)

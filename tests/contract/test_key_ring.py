@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -13,21 +11,13 @@ import anyio
 import pytest
 from anyio import to_thread
 
-from gglib_core.keys import (
-    ApiKey,
-    InMemoryKeyRing,
-    KeyRing,
-    KeyRingSource,
-    digest_of,
-    mask_of,
-    new_secret,
-    searched_part,
-)
+from gglib_core.api_keys import InMemoryApiKeys, NewKey
+from gglib_core.keys import InMemoryKeyRing, KeyRingSource, mask_of
 from gglib_runtime.catalog.database import open_database
 from gglib_runtime.catalog.migration import upgrade
 from gglib_runtime.catalog.sql_catalog import open_sql_catalog
 from gglib_runtime.keys.ring import SqlKeyRing
-from gglib_runtime.keys.store import NewKey, SqlKeyStore
+from gglib_runtime.keys.store import SqlKeyStore
 
 pytest_plugins = ["tests.databases"]
 
@@ -45,28 +35,16 @@ class Subject(Protocol):
 class InMemorySubject:
     def __init__(self) -> None:
         self.source = InMemoryKeyRing()
-        self._keys: dict[str, tuple[str, bytes, ApiKey]] = {}
-        self._ids = itertools.count(1)
+        self._keys = InMemoryApiKeys(self.source)
 
     async def create(self, name: str) -> str:
-        secret = new_secret()
-        key = ApiKey(id=next(self._ids), name=name, mask=mask_of(secret))
-        self._keys[name] = (searched_part(secret), digest_of(secret, b"pepper"), key)
-        self._replace()
-        return secret
+        return (await self._keys.create(NewKey(name=name))).secret
 
     async def disable(self, name: str) -> None:
-        start, digest, key = self._keys[name]
-        self._keys[name] = (start, digest, replace(key, is_enabled=False))
-        self._replace()
+        await self._keys.edit(name, is_enabled=False)
 
     async def remove(self, name: str) -> None:
-        del self._keys[name]
-        self._replace()
-
-    def _replace(self) -> None:
-        keys = self._keys.values()
-        self.source.replace(KeyRing(b"pepper", keys, is_open=not keys))
+        await self._keys.remove(name)
 
 
 class SqlSubject:

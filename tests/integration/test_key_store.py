@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from gglib_core.api_keys import NewKey
 from gglib_core.errors import ConfigError, DatabaseError, InvalidKey, KeyNameTaken, NoSuchKey
 from gglib_core.keys import Allowance, ApiKey, Endpoint, KeyRing, mask_of
 from gglib_runtime.catalog.database import open_database, reading, writing
@@ -17,7 +18,7 @@ from gglib_runtime.catalog.migration import upgrade
 from gglib_runtime.catalog.records import read_revision
 from gglib_runtime.keys import rows
 from gglib_runtime.keys.pepper import make_pepper, read_pepper
-from gglib_runtime.keys.store import NewKey, SqlKeyStore
+from gglib_runtime.keys.store import SqlKeyStore
 from gglib_runtime.keys.tables import api_keys
 
 pytest_plugins = ["tests.databases"]
