@@ -14,28 +14,23 @@ import os
 import socket
 import sys
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 from gglib_core import __version__
 from gglib_core.errors import ShuttingDown
-from gglib_core.generations import GenerationHistory, InMemoryGenerationLog
-from gglib_core.ports import ModelCatalog, ModelLogs, ModelRuntime
-from gglib_core.readiness import ReadinessCheck
-from gglib_core.swaps import InMemorySwapLedger, SwapHistory
-from gglib_proxy.books import Books
-from gglib_proxy.control.context import ControlContext, ServerInfo
+from gglib_proxy.control.context import Administration, ControlContext, ServerInfo
 from gglib_proxy.data_plane import DataPlane
-from gglib_proxy.door.door import OPEN, Door
 from gglib_proxy.frontend import TlsContext, open_frontend
 from gglib_proxy.health import HealthReport
-from gglib_proxy.limits import Limits
 from gglib_proxy.loop_lag import LoopLag
 from gglib_proxy.members import Members
 from gglib_proxy.meters import Meters, load_of
 from gglib_proxy.private_socket import open_private_socket
 from gglib_proxy.readiness import Accepting
+from gglib_proxy.services import Services, Tuning
+from gglib_proxy.traffic import Traffic
 from gglib_proxy.upstream import UpstreamPool
 
 logger = logging.getLogger(__name__)
@@ -49,66 +44,32 @@ _IMPORT_RETRY_SECONDS = 1.0
 
 async def serve(
     listener: socket.socket,
+    services: Services,
     *,
     default_ctx: int,
-    runtime: ModelRuntime,
-    catalog: ModelCatalog,
     stop: asyncio.Event,
     hurry: asyncio.Event | None = None,
-    logs: ModelLogs | None = None,
-    limits: Limits | None = None,
-    default_model: str | None = None,
+    tuning: Tuning | None = None,
     info: ServerInfo | None = None,
     tls: TlsContext | None = None,
-    door: Door | None = None,
-    books: Books | None = None,
-    meters: Meters | None = None,
-    readiness: Sequence[ReadinessCheck] = (),
-    swaps: SwapHistory | None = None,
-    generations: GenerationHistory | None = None,
     on_listening: Callable[[str], None] | None = None,
 ) -> None:
     """Serve clients of `listener` until `stop` is set, then let running answers end and return.
 
     `listener` is bound, by the caller, and closed here. `hurry` ends the waiting for answers at
-    once. `logs` lets the control plane show what engines print. With `tls` clients have to speak
-    TLS; it is asked for the context of each connection, so that the next may get another one.
-    Without a `door` everybody may enter; without `books` nothing is limited or kept. `meters` are
-    what is shown beside what is measured here, and `readiness` what else has to be well. `swaps`
-    are the launches of the runtime's models, `generations` what the log of `books` has taken.
-    `on_listening` is called once with the path of the private socket, when the public listener
-    takes requests.
+    once. With `tls` clients have to speak TLS; it is asked for the context of each connection, so
+    that the next may get another one. `on_listening` is called once with the path of the private
+    socket, when the public listener takes requests.
 
     Every request that came has been answered or cut by the time that this returns, and every lease
     given back; engines are the runtime's own affair. Cancellation does the same without waiting.
     """
     info = info or _info_of(listener)
-    health = HealthReport(catalog, runtime, info.version, info.started)
-    plane = _data_plane(
-        limits or Limits(),
-        catalog,
-        runtime,
-        default_ctx=default_ctx,
-        default_model=default_model,
-        health=health,
-        door=door or Door(OPEN),
-        books=books or Books(),
-    )
+    plane = _data_plane(services, tuning or Tuning(), info, default_ctx)
     lag = LoopLag(plane.loop)
     control_stop = asyncio.Event()
-    context = ControlContext(
-        catalog=catalog,
-        runtime=runtime,
-        logs=logs or SilentModelLogs(),
-        default_ctx=default_ctx,
-        info=info,
-        stop=control_stop,
-        meters=_completed(meters or Meters(), plane, lag),
-        readiness=(Accepting(lambda: plane.is_draining, lambda: plane.is_paused), *readiness),
-        swaps=swaps or InMemorySwapLedger(),
-        generations=generations or InMemoryGenerationLog(),
-    )
-    forget_listener = runtime.on_stopping(plane.forget_target)
+    context = _control_context(services, plane, lag, info, default_ctx, control_stop)
+    forget_listener = services.runtime.on_stopping(plane.forget_target)
     try:
         with (
             contextlib.closing(listener),
@@ -135,17 +96,6 @@ def _completed(meters: Meters, plane: DataPlane, lag: LoopLag) -> Meters:
     return meters
 
 
-class SilentModelLogs:
-    """Fills the port `ModelLogs` for a runtime whose engines print nothing."""
-
-    def recent_lines(self, model_id: int, limit: int) -> Sequence[str]:
-        return ()
-
-    async def follow(self, model_id: int) -> AsyncIterator[str]:
-        return
-        yield
-
-
 def _info_of(listener: socket.socket) -> ServerInfo:
     name = listener.getsockname()
     url = f"http://{name[0]}:{name[1]}" if isinstance(name, tuple) else f"unix:{name}"
@@ -155,28 +105,57 @@ def _info_of(listener: socket.socket) -> ServerInfo:
 
 
 def _data_plane(
-    limits: Limits,
-    catalog: ModelCatalog,
-    runtime: ModelRuntime,
-    *,
-    default_ctx: int,
-    default_model: str | None,
-    health: HealthReport,
-    door: Door,
-    books: Books,
+    services: Services, tuning: Tuning, info: ServerInfo, default_ctx: int
 ) -> DataPlane:
     loop = asyncio.get_running_loop()
-    return DataPlane(
+    health = HealthReport(services.catalog, services.runtime, info.version, info.started)
+    plane = DataPlane(
         loop=loop,
-        limits=limits,
-        catalog=catalog,
-        runtime=runtime,
+        limits=tuning.limits,
+        catalog=services.catalog,
+        runtime=services.runtime,
         default_ctx=default_ctx,
-        default_model=default_model,
+        default_model=tuning.default_model,
         local_answer=lambda _route: health.render(),
-        pool=UpstreamPool(loop, limits.connect_timeout_seconds),
-        door=door,
-        books=books,
+        pool=UpstreamPool(loop, tuning.limits.connect_timeout_seconds),
+        door=services.door,
+        books=services.books,
+    )
+
+    def retune() -> None:
+        plane.limits, plane.default_model = tuning.limits, tuning.default_model
+
+    tuning.on_change(retune)
+    return plane
+
+
+def _control_context(
+    services: Services,
+    plane: DataPlane,
+    lag: LoopLag,
+    info: ServerInfo,
+    default_ctx: int,
+    stop: asyncio.Event,
+) -> ControlContext:
+    accepting = Accepting(lambda: plane.is_draining, lambda: plane.is_paused)
+    return ControlContext(
+        catalog=services.catalog,
+        runtime=services.runtime,
+        logs=services.logs,
+        default_ctx=default_ctx,
+        info=info,
+        stop=stop,
+        meters=_completed(services.meters, plane, lag),
+        readiness=(accepting, *services.readiness),
+        swaps=services.swaps,
+        generations=services.generations,
+        administration=Administration(
+            traffic=Traffic(plane),
+            tally=plane.books.tally,
+            limiter=plane.books.limiter,
+            configuration=services.configuration,
+            log=services.log,
+        ),
     )
 
 

@@ -29,6 +29,7 @@ from gglib_proxy.control.context import ServerInfo
 from gglib_proxy.limits import Limits
 from gglib_proxy.meters import Meters
 from gglib_proxy.server import serve
+from gglib_proxy.services import Services, Tuning
 from gglib_proxy.swap_tally import SwapTally
 from gglib_runtime.catalog.database import open_database
 from gglib_runtime.catalog.migration import upgrade
@@ -151,28 +152,30 @@ async def _serve(
 
         await serve(
             listener,
+            Services(
+                catalog=catalog,
+                runtime=supervisor,
+                logs=supervisor.logs,
+                books=Books(log=generations, tracer=tracer),
+                generations=SqlGenerationHistory(database, generations),
+                swaps=ledger,
+                meters=Meters(
+                    swaps=swaps,
+                    queued_generations=lambda: generations.waiting,
+                    memory=machine_memory,
+                    engines=LlamaServerCounters(supervisor.targets, catalog),
+                ),
+                readiness=(
+                    database_check,
+                    SupervisorTurning(supervisor, settings.stop_grace_seconds),
+                ),
+            ),
             default_ctx=settings.default_ctx,
-            runtime=supervisor,
-            catalog=catalog,
             stop=signals.stop,
             hurry=signals.hurry,
-            logs=supervisor.logs,
-            limits=limits,
-            default_model=settings.default_model,
+            tuning=Tuning(limits, settings.default_model),
             info=info,
             tls=certificate.context if certificate else None,
-            books=Books(log=generations, tracer=tracer),
-            meters=Meters(
-                swaps=swaps,
-                memory=machine_memory,
-                engines=LlamaServerCounters(supervisor.targets, catalog),
-            ),
-            readiness=(
-                database_check,
-                SupervisorTurning(supervisor, settings.stop_grace_seconds),
-            ),
-            swaps=ledger,
-            generations=SqlGenerationHistory(database, generations),
             on_listening=on_listening,
         )
 

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from logging.handlers import QueueHandler, QueueListener
 from typing import TextIO
 
+from gglib_runtime.log_memory import LogMemory
 from gglib_runtime.settings import LogFormat, LogLevel
 
 _PACKAGES = ("gglib_core", "gglib_proxy", "gglib_runtime")
@@ -31,6 +32,8 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        if request_id := getattr(record, "request_id", None):
+            line["request_id"] = request_id
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False)
@@ -42,14 +45,30 @@ class ConsoleFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         moment = datetime.fromtimestamp(record.created).strftime("%H:%M:%S.%f")[:-3]
         level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
-        text = f"{moment} {level}{record.getMessage()}"
+        request_id = getattr(record, "request_id", None)
+        about = f" [{request_id}]" if request_id else ""
+        text = f"{moment} {level}{record.getMessage()}{about}"
         if record.exc_info:
             text += "\n" + self.formatException(record.exc_info)
         return text
 
 
+class Logging:
+    """The log while it is open: its last lines, and from which level on there are any."""
+
+    def __init__(self, memory: LogMemory) -> None:
+        self.memory = memory
+
+    def set_level(self, level: LogLevel) -> None:
+        """Write gglib's own lines from this level on."""
+        for package in _PACKAGES:
+            logging.getLogger(package).setLevel(level.upper())
+
+
 @contextmanager
-def open_logging(level: LogLevel, form: LogFormat, stream: TextIO | None = None) -> Generator[None]:
+def open_logging(
+    level: LogLevel, form: LogFormat, stream: TextIO | None = None
+) -> Generator[Logging]:
     """Write the log lines of gglib, and warnings of its libraries, to `stream` (stderr).
 
     A thread writes them, so that a slow terminal holds nobody; all are written at the end.
@@ -59,19 +78,16 @@ def open_logging(level: LogLevel, form: LogFormat, stream: TextIO | None = None)
     lines: queue.SimpleQueue[object] = queue.SimpleQueue()
     # The formatter runs in the thread: the handler must not flatten the record first.
     handler = _KeepingQueueHandler(lines)
-    listener = QueueListener(lines, writer)
+    opened = Logging(LogMemory())
+    listener = QueueListener(lines, opened.memory, writer)
     root = logging.getLogger()
-    levels = {root: logging.WARNING} | {
-        logging.getLogger(package): logging.getLevelNamesMapping()[level.upper()]
-        for package in _PACKAGES
-    }
-    before = {logger: logger.level for logger in levels}
-    for logger, number in levels.items():
-        logger.setLevel(number)
+    before = {each: each.level for each in (root, *map(logging.getLogger, _PACKAGES))}
+    root.setLevel(logging.WARNING)
+    opened.set_level(level)
     root.addHandler(handler)
     listener.start()
     try:
-        yield
+        yield opened
     finally:
         root.removeHandler(handler)
         listener.stop()

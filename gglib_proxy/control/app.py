@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from quart import Blueprint, Quart, Response
 
+from gglib_proxy.control.admin.routes import admin_routes
 from gglib_proxy.control.answers import json_bytes, register_error_answers
 from gglib_proxy.control.context import ControlContext
 from gglib_proxy.control.generations import generation_routes
 from gglib_proxy.control.metrics import metric_routes
 from gglib_proxy.control.models import model_routes
+from gglib_proxy.control.openapi.routes import openapi_routes
 from gglib_proxy.control.owner import owner_routes
 from gglib_proxy.control.page import page_routes
 from gglib_proxy.control.probes import probe_routes
@@ -41,6 +43,10 @@ def create_app(context: ControlContext) -> Quart:
     app.register_blueprint(generation_routes(context))
     app.register_blueprint(router_routes(context, listings))
     app.register_blueprint(page_routes(context, listings))
+    app.register_blueprint(openapi_routes())
+    if context.administration is not None:
+        for routes in admin_routes(context, context.administration):
+            app.register_blueprint(routes)
     register_error_answers(app)
     app.after_request(_forbid_guessing)
     return app

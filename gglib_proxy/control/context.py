@@ -9,11 +9,16 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from gglib_core.configuration import Configuration
 from gglib_core.generations import GenerationHistory, InMemoryGenerationLog
 from gglib_core.ports import ModelCatalog, ModelLogs, ModelRuntime
+from gglib_core.rate_limiting import RateLimiter
 from gglib_core.readiness import ReadinessCheck
+from gglib_core.server_log import ServerLog, SilentServerLog
 from gglib_core.swaps import InMemorySwapLedger, SwapHistory
 from gglib_proxy.meters import Meters
+from gglib_proxy.tally import Tally
+from gglib_proxy.traffic import Traffic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +36,17 @@ class ServerInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Administration:
+    """What administrators of a running server work with."""
+
+    traffic: Traffic
+    tally: Tally
+    limiter: RateLimiter
+    configuration: Configuration | None = None
+    log: ServerLog = field(default_factory=SilentServerLog)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ControlContext:
     """What the routes of the control plane work with."""
 
@@ -42,6 +58,8 @@ class ControlContext:
     info: ServerInfo
     stop: asyncio.Event
     """Ends every answer that waits or has no end of its own; `serve_control` takes the same."""
+    administration: Administration | None = None
+    """None where there is nothing to administer, as in a test."""
     meters: Meters = field(default_factory=Meters)
     readiness: Sequence[ReadinessCheck] = ()
     """All have to pass before gglib calls itself ready."""

@@ -5,8 +5,6 @@ For browsers it is HTML without a script or an outside resource, for programs JS
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import re
 import shlex
@@ -18,6 +16,8 @@ from quart import Blueprint, Response, request
 from gglib_core.models import Capability, Model
 from gglib_proxy.control.context import ControlContext
 from gglib_proxy.control.owner import PEER_HEADER
+from gglib_proxy.control.style import TITLE_END, page_answer
+from gglib_proxy.control.viewer import viewer_of
 from gglib_proxy.listing import Listing, Listings, Rendered
 
 _ABOUT = (
@@ -25,23 +25,8 @@ _ABOUT = (
 )
 _ADD = "gglib model add PATH/TO/MODEL.gguf"
 _AUTHORITY = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}")
-_STYLE = """
-body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;
-color:#1c1c1e;background:#fff}
-code,pre{font:14px/1.5 ui-monospace,monospace;background:#f2f2f4;border-radius:4px}
-code{padding:.1em .3em}pre{padding:.8em;overflow-x:auto}
-table{border-collapse:collapse;width:100%}
-th,td{text-align:left;padding:.3rem .8rem .3rem 0;border-bottom:1px solid #ddd}
-.loaded{color:#106b21}.loading{color:#8a5a00}.failed{color:#b00020}
-@media(prefers-color-scheme:dark){body{color:#eee;background:#1c1c1e}
-code,pre{background:#2c2c2e}th,td{border-color:#444}
-.loaded{color:#6fdc85}.loading{color:#f0c060}.failed{color:#ff8a80}}
-"""
-_STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-_POLICY = (
-    f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; img-src 'self'; base-uri 'none'; "
-    "form-action 'none'; frame-ancestors 'none'"
-)
+_NEEDS_KEY = "This endpoint needs an API key: whoever runs it makes one with `gglib key create`."
+_LOCKED = f"<p>{_NEEDS_KEY.replace('`', '')}</p>"
 _KINDS = ["application/json", "text/html", "text/plain"]
 
 
@@ -54,13 +39,16 @@ def page_routes(context: ControlContext, listings: Listings) -> Blueprint:
     async def page() -> Response:
         url, version = _public_url(context), context.info.version
         kind = _kind()
+        is_stranger = viewer_of(request.headers).is_stranger
+        listing = None if is_stranger else listings.current()
         if kind == "text/html":
-            body = _html(url, version, _example(listings.current()), table.current())
+            shown = _LOCKED.encode() if listing is None else table.current()
+            body = _html(url, version, _example(listing), shown)
         elif kind == "application/json":
             body = msgspec.json.encode(_document(url, version))
         else:
-            body = _plain(url, version, listings.current())
-        return _page(body, kind)
+            body = _plain(url, version, listing)
+        return page_answer(body, kind)
 
     @routes.get("/favicon.ico")
     async def favicon() -> Response:
@@ -78,17 +66,6 @@ def _kind() -> str:
     return request.accept_mimetypes.best_match(_KINDS, "text/plain")
 
 
-def _page(body: bytes, kind: str) -> Response:
-    headers = {
-        "content-security-policy": _POLICY,
-        "referrer-policy": "no-referrer",
-        "cache-control": "no-cache",
-        "vary": "accept",
-    }
-    text = kind if kind == "application/json" else f"{kind}; charset=utf-8"
-    return Response(body, content_type=text, headers=headers)
-
-
 def _public_url(context: ControlContext) -> str:
     """As the client has reached it, where that is known."""
     host = request.headers.get("host", "")
@@ -98,8 +75,10 @@ def _public_url(context: ControlContext) -> str:
     return f"{scheme}://{host}"
 
 
-def _example(listing: Listing) -> Model | None:
+def _example(listing: Listing | None) -> Model | None:
     """A model to chat with, one that runs if there is one."""
+    if listing is None:
+        return None
     chatty = [model for model in listing.models if Capability.CHAT in model.capabilities]
     return next((model for model in chatty if model.id in listing.states), next(iter(chatty), None))
 
@@ -123,18 +102,21 @@ def _document(url: str, version: str) -> dict[str, str]:
         "anthropic_base_url": url,
         "models": f"{url}/v1/models",
         "health": f"{url}/health",
+        "openapi": f"{url}/openapi.json",
     }
 
 
-def _plain(url: str, version: str, listing: Listing) -> bytes:
-    models = [f"  {model.name} ({listing.status(model)})" for model in listing.models]
+def _plain(url: str, version: str, listing: Listing | None) -> bytes:
+    """The page as text; without a listing it is for somebody who has no key."""
+    models = [] if listing is None else _lines(listing)
+    none = f"There is no model yet. Add one: {_ADD}" if listing is not None else _NEEDS_KEY
     lines = [
         f"gglib {version}: {_ABOUT}.",
         "",
         f"OpenAI base URL:    {url}/v1",
         f"Anthropic base URL: {url}",
         "",
-        "Models:" if models else f"There is no model yet. Add one: {_ADD}",
+        "Models:" if models else none,
         *models,
         "",
         _curl(url, _example(listing)),
@@ -143,10 +125,14 @@ def _plain(url: str, version: str, listing: Listing) -> bytes:
     return "\n".join(lines).encode("utf-8", "replace")
 
 
+def _lines(listing: Listing) -> list[str]:
+    return [f"  {model.name} ({listing.status(model)})" for model in listing.models]
+
+
 def _html(url: str, version: str, example: Model | None, table: bytes) -> bytes:
     head = f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>gglib</title>
-<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head>
+{TITLE_END}
 <body><h1>gglib {escape(version)}</h1>
 <p>{_ABOUT}.</p>
 <p>OpenAI base URL: <code>{escape(url)}/v1</code><br>
@@ -155,7 +141,8 @@ Anthropic base URL: <code>{escape(url)}</code></p>
 <h2>Models</h2>
 """
     foot = """
-<p><a href="/v1/models">/v1/models</a> · <a href="/health">/health</a></p></body></html>
+<p><a href="/docs">The API</a> · <a href="/v1/models">/v1/models</a> ·
+<a href="/health">/health</a></p></body></html>
 """
     return head.encode("utf-8", "replace") + table + foot.encode()
 

@@ -13,6 +13,7 @@ from gglib_core.keys import Endpoint
 from gglib_proxy.control.owner import PEER_HEADER
 
 KEY_ID_HEADER = "x-gglib-key-id"
+KEY_HEADER = "x-gglib-key"
 ENDPOINTS_HEADER = "x-gglib-endpoints"
 _SEES_ALL = frozenset({Endpoint.LOGS, Endpoint.ADMIN})
 
@@ -24,6 +25,8 @@ class Viewer:
     key_id: int | None
     sees_all: bool
     """Whether the records of all keys are shown; else those of the viewer's own."""
+    is_stranger: bool
+    """Whether the viewer has no key where one is needed."""
 
 
 def viewer_of(headers: Headers) -> Viewer:
@@ -32,5 +35,6 @@ def viewer_of(headers: Headers) -> Viewer:
     scopes = headers.get(ENDPOINTS_HEADER, "").split(",")
     return Viewer(
         key_id=int(key_id) if key_id.isdecimal() else None,
+        is_stranger=PEER_HEADER in headers and not any(scopes),
         sees_all=PEER_HEADER not in headers or not _SEES_ALL.isdisjoint(scopes),
     )

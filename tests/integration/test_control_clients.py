@@ -15,6 +15,7 @@ from gglib_core.catalog import InMemoryModelCatalog
 from gglib_core.errors import LaunchFailed, LaunchFailure
 from gglib_core.models import Capability, Model
 from gglib_proxy.server import serve
+from gglib_proxy.services import Services
 from tests.catalog_entries import model
 from tests.control_plane import FakeModelLogs, FakeModelRuntime
 from tests.raw_http import RawConnection, ask_once, open_raw
@@ -50,10 +51,8 @@ async def open_gateway(models: Sequence[Model] = (CHAT, EMBED)) -> AsyncGenerato
     serving = asyncio.create_task(
         serve(
             listener,
+            Services(runtime=runtime, catalog=InMemoryModelCatalog(models), logs=FakeModelLogs()),
             default_ctx=4096,
-            runtime=runtime,
-            catalog=InMemoryModelCatalog(models),
-            logs=FakeModelLogs(),
             stop=stop,
             on_listening=path.set_result,
         )

@@ -119,3 +119,25 @@ class PauseDone(msgspec.Struct, kw_only=True):
 
     paused: bool
     active_requests: int
+
+
+class LogDocument(msgspec.Struct, kw_only=True):
+    """A line of gglib's own log, or one that a model's engine printed."""
+
+    message: str
+    model: str | None = None
+    """Whose engine printed it; None for gglib's own lines, which alone have what follows."""
+    created: float | None = None
+    """Unix seconds."""
+    level: str | None = None
+    logger: str | None = None
+    request_id: str | None = None
+    """The request that it is about."""
+    exception: str | None = None
+
+
+class LogList(msgspec.Struct, kw_only=True):
+    """Lines, the oldest first."""
+
+    data: list[LogDocument]
+    object: str = "list"

@@ -19,6 +19,7 @@ from gglib_core.catalog import CatalogSnapshot
 from gglib_core.in_memory_runtime import InMemoryModelRuntime
 from gglib_core.models import Model
 from gglib_proxy import Limits, serve
+from gglib_proxy.services import Services, Tuning
 from tests.planes import BODY, CHAT, STREAM_BODY, LedgerRuntime
 from tests.raw_http import RawConnection, ask_once, open_raw
 from tests.upstreams import (
@@ -101,12 +102,11 @@ async def serving(
         served.task = asyncio.create_task(
             serve(
                 listener,
+                Services(runtime=ledger, catalog=CatalogSnapshot(models)),
                 default_ctx=4096,
-                runtime=ledger,
-                catalog=CatalogSnapshot(models),
                 stop=stop,
                 hurry=hurry,
-                limits=limits,
+                tuning=Tuning(limits),
                 on_listening=on_listening,
             )
         )
@@ -158,9 +158,8 @@ async def test_a_server_without_models_answers_and_stops() -> None:
     server = asyncio.create_task(
         serve(
             listener,
+            Services(runtime=runtime, catalog=CatalogSnapshot()),
             default_ctx=4096,
-            runtime=runtime,
-            catalog=CatalogSnapshot(),
             stop=stop,
         )
     )
@@ -362,9 +361,8 @@ async def test_a_server_that_cannot_listen_closes_its_socket() -> None:
     with pytest.raises(OSError, match="no"):
         await serve(
             listener,
+            Services(runtime=runtime, catalog=CatalogSnapshot()),
             default_ctx=1,
-            runtime=runtime,
-            catalog=CatalogSnapshot(),
             stop=asyncio.Event(),
         )
     assert listener.fileno() == -1

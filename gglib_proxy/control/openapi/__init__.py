@@ -1,0 +1,1 @@
+"""The description of gglib's HTTP API: for programs at `/openapi.json`, for people at `/docs`."""

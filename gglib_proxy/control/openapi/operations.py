@@ -1,0 +1,335 @@
+"""Every operation that gglib has, in the order in which people read of them.
+
+Not here: how they are written down as OpenAPI.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gglib_core.keys import Endpoint
+from gglib_core.swaps import MAX_PAGE
+from gglib_proxy.control.admin import documents as admin
+from gglib_proxy.control.generation_query import MAX_LIMIT
+from gglib_proxy.control.openapi import shapes
+from gglib_proxy.control.openapi.operation import (
+    SWITCH,
+    Operation,
+    Parameter,
+    Schema,
+    whole,
+)
+from gglib_proxy.dialects import Dialect
+from gglib_proxy.routes import ROUTES, NamedBy, Plane, Route
+
+_INFERENCE, _MODELS, _RECORDS, _PROBES, _ADMIN = (
+    "Inference",
+    "Models",
+    "Generations",
+    "Probes and metrics",
+    "Administration",
+)
+_EVENTS = "text/event-stream"
+_ASKED: Schema = {
+    "type": "object",
+    "properties": {"model": {"type": "string"}, "stream": {"type": "boolean"}},
+    "additionalProperties": True,
+}
+_ANYTHING: Schema = {"type": "object", "additionalProperties": True}
+_ENGINE_ERRORS = (400, 404, 409, 413, 429, 500, 501, 502, 503, 504)
+
+_ID = Parameter(name="id", meaning="Of the request or of its generation.", is_in_path=True)
+_MODEL_IN_PATH = Parameter(
+    name="model", meaning="A model's name, alias or id; with slashes as they are.", is_in_path=True
+)
+_FILTERS = (
+    Parameter(name="model", meaning="Of this model."),
+    Parameter(name="endpoint", meaning="Of this path."),
+    Parameter(name="status", meaning="With this status.", schema=whole(100, 599)),
+    Parameter(name="failed", meaning="Those that failed, or did not.", schema=SWITCH),
+    Parameter(name="key", meaning="Of the key with this id or mask; for those who see all."),
+    Parameter(name="since", meaning="Not before this time: RFC 3339, or Unix seconds."),
+    Parameter(name="until", meaning="Before this time."),
+    Parameter(name="limit", meaning="So many at most.", schema=whole(1, MAX_LIMIT)),
+    Parameter(name="cursor", meaning="The `next_cursor` of the page before."),
+)
+
+
+def operations() -> tuple[Operation, ...]:
+    """All of them."""
+    return (
+        *_inference_operations(),
+        *_MODEL_OPERATIONS,
+        *_RECORD_OPERATIONS,
+        *_PROBE_OPERATIONS,
+        *_ADMIN_OPERATIONS,
+    )
+
+
+def _inference_operations() -> Iterator[Operation]:
+    """What the data plane relays to engines."""
+    for route in ROUTES:
+        if route.plane is Plane.INFERENCE and route.named_by is not NamedBy.PATH:
+            yield from (_inference(route, method) for method in route.methods if method != "HEAD")
+
+
+def _inference(route: Route, method: str) -> Operation:
+    is_view = route.named_by is NamedBy.QUERY
+    named = Parameter(name="model", meaning="The model to look at; the loaded one without.")
+    return Operation(
+        method=method,
+        path=route.path,
+        summary="Look at the engine of a loaded model" if is_view else "Ask a model",
+        tag=_INFERENCE,
+        endpoint=route.endpoint,
+        parameters=(named,) if is_view else (),
+        body=None if is_view else _ASKED,
+        media=("application/json", _EVENTS) if route.can_stream else ("application/json",),
+        errors=_ENGINE_ERRORS,
+        is_anthropic=route.dialect is Dialect.ANTHROPIC,
+    )
+
+
+_MODEL_OPERATIONS = (
+    Operation(
+        method="GET",
+        path="/v1/models",
+        summary="List the models that can be asked",
+        tag=_MODELS,
+        endpoint=Endpoint.MODELS,
+        answer=shapes.ModelEntries,
+    ),
+    Operation(
+        method="GET",
+        path="/v1/models/{model}",
+        summary="Show one model",
+        tag=_MODELS,
+        endpoint=Endpoint.MODELS,
+        parameters=(_MODEL_IN_PATH,),
+        answer=shapes.ModelEntry,
+        errors=(404,),
+    ),
+    Operation(
+        method="GET",
+        path="/models",
+        summary="List the models as llama.cpp's router does",
+        tag=_MODELS,
+        endpoint=Endpoint.MODELS,
+        answer=_ANYTHING,
+    ),
+    Operation(
+        method="POST",
+        path="/models/load",
+        summary="Load a model, and answer when it is loaded",
+        tag=_MODELS,
+        endpoint=Endpoint.INFERENCE,
+        body=shapes.Named,
+        answer=shapes.Success,
+        errors=(400, 404, 409, 500, 503),
+    ),
+    Operation(
+        method="POST",
+        path="/models/unload",
+        summary="Let running requests end, and unload a model or all",
+        tag=_MODELS,
+        endpoint=Endpoint.ADMIN,
+        body=shapes.MaybeNamed,
+        is_body_needed=False,
+        answer=shapes.Success,
+        errors=(400, 404, 409, 503),
+    ),
+)
+_RECORD_OPERATIONS = (
+    Operation(
+        method="GET",
+        path="/v1/generation",
+        summary="Show the record of a request",
+        tag=_RECORDS,
+        endpoint=Endpoint.MODELS,
+        parameters=(
+            Parameter(name="id", meaning="gglib's, or the `id` in the answer of the engine."),
+        ),
+        answer=shapes.GenerationEntry,
+        errors=(400, 404),
+    ),
+    Operation(
+        method="GET",
+        path="/v1/generations",
+        summary="List records, or follow those to come",
+        tag=_RECORDS,
+        endpoint=Endpoint.MODELS,
+        parameters=(*_FILTERS, Parameter(name="follow", meaning="As events.", schema=SWITCH)),
+        answer=shapes.GenerationEntries,
+        media=("application/json", "text/csv", _EVENTS),
+        errors=(400,),
+    ),
+    Operation(
+        method="GET",
+        path="/v1/generations.csv",
+        summary="Export records for a spreadsheet",
+        tag=_RECORDS,
+        endpoint=Endpoint.MODELS,
+        parameters=_FILTERS,
+        media=("text/csv",),
+        errors=(400,),
+    ),
+)
+_PROBE_OPERATIONS = (
+    Operation(
+        method="GET",
+        path="/health",
+        summary="Tell that the process lives, and what its models do",
+        tag=_PROBES,
+        endpoint=None,
+        answer=shapes.Health,
+    ),
+    Operation(
+        method="GET",
+        path="/live",
+        summary="Tell that the process lives",
+        tag=_PROBES,
+        endpoint=None,
+        answer=shapes.Health,
+    ),
+    Operation(
+        method="GET",
+        path="/ready",
+        summary="Tell whether requests should be sent here",
+        tag=_PROBES,
+        endpoint=None,
+        answer=shapes.Ready,
+        errors=(503,),
+    ),
+    Operation(
+        method="GET",
+        path="/metrics",
+        summary="Show what is measured, for Prometheus",
+        tag=_PROBES,
+        endpoint=Endpoint.MODELS,
+        media=("text/plain",),
+    ),
+    Operation(
+        method="GET",
+        path="/openapi.json",
+        summary="Describe this API",
+        tag=_PROBES,
+        endpoint=Endpoint.MODELS,
+        answer=_ANYTHING,
+    ),
+)
+_ADMIN_OPERATIONS = (
+    Operation(
+        method="GET",
+        path="/admin/config",
+        summary="Show the settings, and where they came from",
+        tag=_ADMIN,
+        endpoint=Endpoint.ADMIN,
+        answer=admin.ConfigDocument,
+    ),
+    Operation(
+        method="POST",
+        path="/admin/config",
+        summary="Set these settings and no others over what files say",
+        tag=_ADMIN,
+        endpoint=Endpoint.ADMIN,
+        body=_ANYTHING,
+        answer=admin.ConfigDocument,
+        errors=(400, 415),
+    ),
+    Operation(
+        method="PATCH",
+        path="/admin/config",
+        summary="Set these settings too; null takes one back",
+        tag=_ADMIN,
+        endpoint=Endpoint.ADMIN,
+        body=_ANYTHING,
+        answer=admin.ConfigDocument,
+        errors=(400, 415),
+    ),
+    Operation(
+        method="POST",
+        path="/admin/config/reload",
+        summary="Read the settings' files anew",
+        tag=_ADMIN,
+        endpoint=Endpoint.ADMIN,
+        answer=admin.ConfigDocument,
+        errors=(400,),
+    ),
+    Operation(
+        method="GET",
+        path="/admin/stats",
+        summary="Sum up what gglib has done and does",
+        tag=_ADMIN,
+        endpoint=Endpoint.ADMIN,
+        answer=admin.Stats,
+    ),
+    Operation(
+        method="GET",
+        path="/admin/requests",
+        summary="List the requests that are under way",
+        tag=_ADMIN,
+        endpoint=Endpoint.ADMIN,
+        answer=admin.RequestList,
+    ),
+    Operation(
+        method="DELETE",
+        path="/admin/requests/{id}",
+        summary="End a request; its client is told",
+        tag=_ADMIN,
+        endpoint=Endpoint.ADMIN,
+        parameters=(_ID,),
+        answer=admin.Cancelled,
+        errors=(404,),
+    ),
+    Operation(
+        method="POST",
+        path="/admin/drain",
+        summary="Take no new requests for models, or take them again",
+        tag=_ADMIN,
+        endpoint=Endpoint.ADMIN,
+        body=admin.Pause,
+        is_body_needed=False,
+        answer=admin.PauseDone,
+        errors=(400, 415),
+    ),
+    Operation(
+        method="POST",
+        path="/admin/rate-limits/reset",
+        summary="Forget what callers have used of their limits",
+        tag=_ADMIN,
+        endpoint=Endpoint.ADMIN,
+        body=admin.Reset,
+        is_body_needed=False,
+        answer=admin.ResetDone,
+        errors=(400, 415),
+    ),
+    Operation(
+        method="GET",
+        path="/admin/swaps",
+        summary="List swaps: who caused them, who gave way, and what they took",
+        tag=_ADMIN,
+        endpoint=Endpoint.ADMIN,
+        parameters=(
+            Parameter(name="limit", meaning="So many at most.", schema=whole(1, MAX_PAGE)),
+            Parameter(name="cursor", meaning="The `next_cursor` of the page before."),
+            Parameter(name="model", meaning="Of the model of this name."),
+        ),
+        answer=shapes.SwapEntries,
+        errors=(400,),
+    ),
+    Operation(
+        method="GET",
+        path="/admin/logs",
+        summary="Show the last lines of gglib's log, or of an engine's; or follow it",
+        tag=_ADMIN,
+        endpoint=Endpoint.LOGS,
+        parameters=(
+            Parameter(name="model", meaning="The model whose engine is meant."),
+            Parameter(name="lines", meaning="So many at most.", schema=whole(0, 2000)),
+            Parameter(name="follow", meaning="Then those to come, as events.", schema=SWITCH),
+        ),
+        answer=admin.LogList,
+        media=("application/json", _EVENTS),
+        errors=(400, 404),
+    ),
+)

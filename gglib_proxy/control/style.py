@@ -1,0 +1,46 @@
+"""How gglib's pages look, and what browsers may do on them: nothing but show them.
+
+Not here: their contents.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+
+from quart import Response
+
+STYLE = """
+body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;
+color:#1c1c1e;background:#fff}
+code,pre{font:14px/1.5 ui-monospace,monospace;background:#f2f2f4;border-radius:4px}
+code{padding:.1em .3em}pre{padding:.8em;overflow-x:auto}
+table{border-collapse:collapse;width:100%}
+th,td{text-align:left;vertical-align:top;padding:.3rem .8rem .3rem 0;border-bottom:1px solid #ddd}
+.loaded{color:#106b21}.loading{color:#8a5a00}.failed{color:#b00020}
+details{border:1px solid #ddd;border-radius:6px;margin:.4rem 0;padding:.3rem .8rem}
+summary{cursor:pointer}.method{display:inline-block;width:4.5rem;font-weight:600}
+.scope{float:right;font-size:13px;opacity:.7}
+@media(prefers-color-scheme:dark){body{color:#eee;background:#1c1c1e}
+code,pre{background:#2c2c2e}th,td,details{border-color:#444}a{color:#8ab4f8}
+.loaded{color:#6fdc85}.loading{color:#f0c060}.failed{color:#ff8a80}}
+"""
+_STYLE_HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
+_POLICY = (
+    f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; img-src 'self'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'"
+)
+TITLE_END = f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head>'
+"""What follows the title in every page's head."""
+
+
+def page_answer(body: bytes, kind: str) -> Response:
+    """A page, or the same as JSON or text."""
+    headers = {
+        "content-security-policy": _POLICY,
+        "referrer-policy": "no-referrer",
+        "cache-control": "no-cache",
+        "vary": "accept",
+    }
+    text = kind if kind == "application/json" else f"{kind}; charset=utf-8"
+    return Response(body, content_type=text, headers=headers)
