@@ -149,7 +149,7 @@ class Engine:
         elif request.path not in _PUBLIC_PATHS and not self._opens(given_key(request)):
             self.log.server("operator()", "unauthorized: Invalid API Key", "W")
             exchange.answer(401, UNAUTHORISED)
-        else:
+        elif request.method != "POST" or not self._is_limited(exchange, given_key(request)):
             self._dispatch(exchange)
 
     def _handle_alone(self, exchange: Exchange) -> None:

@@ -86,7 +86,7 @@ class Listening:
 
 
 def _bound_alike(family: int, name: Any) -> socket.socket:  # noqa: ANN401 -- as the socket module has it
-    """A socket of the same name: the port stays ours, and refuses clients until it listens."""
+    """A socket of the same name: the port stays ours, and refuses clients as it is."""
     alike = socket.socket(family, socket.SOCK_STREAM)
     alike.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     alike.bind(name)
