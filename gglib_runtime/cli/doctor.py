@@ -26,7 +26,7 @@ _INDENT = 6
 
 @click.command()
 @as_json
-@with_settings("host", "port", "tls_cert", "tls_key", "llama_server")
+@with_settings("host", "port", "tls_cert", "tls_key", "no_auth", "llama_server")
 def doctor(loaded: LoadedSettings, as_json: bool) -> ExitCode:
     """Look at all that gglib needs, and say what to do. Fails if it cannot work."""
     from gglib_runtime.cli.checks.finding import Verdict
@@ -43,11 +43,12 @@ def doctor(loaded: LoadedSettings, as_json: bool) -> ExitCode:
 
 
 def _examine(settings: Settings) -> Iterator[Finding]:
-    from gglib_runtime.cli.checks import engine, listener, machine, state
+    from gglib_runtime.cli.checks import access, engine, listener, machine, state
 
     yield from _safely("llama-server", engine.check_engine, settings)
     yield from _safely("data directory", state.check_data_directory, settings)
     yield from _safely("database", state.check_database, settings)
+    yield from _safely("API keys", access.check_access, settings)
     yield from _safely("leftover engines", state.check_orphans, settings)
     yield from _safely("server", listener.check_endpoint, settings)
     yield from _safely("certificate", listener.check_certificate, settings)

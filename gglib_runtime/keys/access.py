@@ -23,10 +23,14 @@ def is_local(listener: socket.socket) -> bool:
     """Whether only this machine can reach that socket."""
     if listener.family not in (socket.AF_INET, socket.AF_INET6):
         return True
-    host = cast("str", listener.getsockname()[0])
-    address = ipaddress.ip_address(host.partition("%")[0])
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback
+    return is_loopback(cast("str", listener.getsockname()[0]))
+
+
+def is_loopback(address: str) -> bool:
+    """Whether an IP address is this machine's alone."""
+    parsed = ipaddress.ip_address(address.partition("%")[0])
+    mapped = getattr(parsed, "ipv4_mapped", None)
+    return (mapped or parsed).is_loopback
 
 
 def provide_first_key(store: SqlKeyStore, secret: str) -> None:

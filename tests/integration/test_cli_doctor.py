@@ -63,6 +63,7 @@ def test_all_is_well_on_a_new_machine(shell: Shell) -> None:
         "data directory",
         "disk",
         "database",
+        "API keys",
         "leftover engines",
         "port",
         "memory",
@@ -192,3 +193,15 @@ def test_db_tells_and_brings_the_schema(shell: Shell) -> None:
     assert shell.output("db", "upgrade") == f"The database is up to date: schema {HEAD}.\n"
     assert shell.output("db", "current") == f"{HEAD} (newest)\n"
     assert shell.json("db", "current") == {"current": HEAD, "newest": HEAD}
+
+
+def test_who_could_use_the_endpoint_is_looked_at(shell: Shell) -> None:
+    assert "none yet" in examine(shell)["API keys"]["detail"]
+    others = examine(shell, "--host", "0.0.0.0", code=1)["API keys"]
+    assert others["verdict"] == "fail"
+    assert "gglib key create NAME" in others["advice"]
+    assert examine(shell, "--host", "0.0.0.0", "--no-auth")["API keys"]["verdict"] == "warn"
+    shell.output("key", "create", "ci")
+    assert examine(shell, "--host", "0.0.0.0")["API keys"]["detail"] == "1; requests need one"
+    (shell.data_dir / "pepper").chmod(0o644)
+    assert "chmod 600" in examine(shell, code=1)["API keys"]["detail"]
