@@ -19,7 +19,7 @@ def read_overrides(path: Path) -> Mapping[str, object]:
     """What was set; nothing where there is no file. Raises ConfigError for one that is no such."""
     try:
         document: Any = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
         raise ConfigError(f"The settings in {path} cannot be read: {error.strerror}.") from error
