@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _STREAMS = 4
 _WEDGE_SECONDS = 2.0
 _PAUSE_SECONDS = 3.0
+_RUN_SECONDS = 0.5
+"""What a request has to run for not to be taken for one that met a dying engine."""
 _LOST = "upstream_lost"
 _WEDGED = "no sign of life"
 
@@ -40,8 +42,13 @@ async def _killed_before_head(stage: Stage) -> str:
     expect(answer.status == 200, f"the model did not load: {answer}")
     asking = asyncio.create_task(stage.ask(first_token_seconds=60))
     await stage.under_way(1)
+    await asyncio.sleep(_RUN_SECONDS)
     stage.engine().kill()
     return expect_error(await asking, 502, _LOST)
+
+
+async def _crash(stage: Stage) -> str:
+    return expect_error(await stage.ask(**fault("crash")), 502, _LOST)
 
 
 async def _killed_while_loading(stage: Stage) -> str:
@@ -192,9 +199,15 @@ EXPERIMENTS = (
     ),
     Experiment(
         name="killed-before-head",
-        fault="the engine is killed before the first byte",
-        promise="502 `upstream_lost`",
+        fault="the engine is killed before the first byte of a request that has run for a while",
+        promise="502 `upstream_lost`; it is not sent to another process",
         run=_killed_before_head,
+    ),
+    Experiment(
+        name="crash",
+        fault="every engine dies of the request",
+        promise="502 `upstream_lost`, after one more engine at most",
+        run=_crash,
     ),
     Experiment(
         name="killed-while-loading",

@@ -12,15 +12,15 @@ from typing import Any, Protocol, cast
 from gglib_runtime.simulator.generation import ApiError
 
 JsonObject = dict[str, Any]
-_KINDS: tuple[tuple[type, str], ...] = (
-    (str, "string"),
-    (bool, "boolean"),
-    (int, "integer"),
-    (float, "number"),
-    (list, "array"),
-    (dict, "object"),
-    (type(None), "null"),
-)
+_KINDS: dict[type, str] = {
+    str: "string",
+    bool: "boolean",
+    int: "integer",
+    float: "number",
+    list: "array",
+    dict: "object",
+    type(None): "null",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def as_object(value: object) -> JsonObject:
 
 def kind_of(value: object) -> str:
     """The JSON type's name; whole numbers are integers."""
-    return next((name for kind, name in _KINDS if isinstance(value, kind)), "object")
+    return _KINDS[type(value)]
 
 
 def check_parameters(body: JsonObject, rules: Rules, voice: Voice) -> None:
