@@ -78,12 +78,16 @@ class DataPlane:
         group.add(exchange)
         return exchange
 
-    def waiting_state(self, model_name: str | None) -> str:
-        """What a request that waits for the model waits for, in one word."""
+    def waiting_for(self, model_name: str | None) -> str:
+        """What a request that waits for the model waits for, and for about how long."""
         for running in self.runtime.current():
-            if running.name == model_name and running.state is ModelState.LOADING:
-                return "loading"
-        return "queued"
+            if running.name == model_name:
+                is_loading = running.state is ModelState.LOADING
+                text = f"{'loading' if is_loading else 'queued'} {model_name}"
+                if running.expected_seconds is None:
+                    return text
+                return f"{text}, about {running.expected_seconds:.0f} s more"
+        return f"queued {model_name}"
 
     # Origins
 

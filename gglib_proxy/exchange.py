@@ -596,7 +596,7 @@ class Exchange:
     def _progress(self) -> str:
         if self._lease is not None:
             return f"processing {self.model_name}"
-        return f"{self._plane.waiting_state(self.model_name)} {self.model_name}"
+        return self._plane.waiting_for(self.model_name)
 
     def _overdue(self, now: float) -> UpstreamTimeout | None:
         limits = self._plane.limits

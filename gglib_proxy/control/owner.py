@@ -74,6 +74,7 @@ def _running(model: RunningModel) -> dict[str, object]:
         "pid": model.pid,
         "port": model.port,
         "since_seconds": round(model.since_seconds, 3),
+        "expected_seconds": model.expected_seconds and round(model.expected_seconds, 3),
         "is_pinned": model.is_pinned,
         "memory_bytes": model.memory_bytes,
         "failure": model.failure,

@@ -88,7 +88,7 @@ def _row(model: Mapping[str, Any]) -> tuple[object, ...]:
     return (
         model["model_id"],
         model["name"] + (" (pinned)" if model["is_pinned"] else ""),
-        model["state"],
+        _state(model),
         elapsed(model["since_seconds"]),
         model["context"],
         model["leases"],
@@ -96,3 +96,8 @@ def _row(model: Mapping[str, Any]) -> tuple[object, ...]:
         rounded_size(model["memory_bytes"]),
         model["pid"],
     )
+
+
+def _state(model: Mapping[str, Any]) -> str:
+    expected = model.get("expected_seconds")
+    return model["state"] if expected is None else f"{model['state']}, {elapsed(expected)} to go"

@@ -48,6 +48,7 @@ async def test_the_status_says_all_that_the_command_line_shows(
         port=4000,
         launch_id="secret",
         since_seconds=1.23456,
+        expected_seconds=2.34567,
         is_pinned=True,
         memory_bytes=1000,
     )
@@ -69,6 +70,7 @@ async def test_the_status_says_all_that_the_command_line_shows(
                 "pid": 55,
                 "port": 4000,
                 "since_seconds": 1.235,
+                "expected_seconds": 2.346,
                 "is_pinned": True,
                 "memory_bytes": 1000,
                 "failure": None,

@@ -151,7 +151,7 @@ async def test_a_client_that_waits_for_a_load_is_told_so() -> None:
         await relay.running.asking(relay.client)
         await relay.running.until(lambda: bool(runtime.current()))
         relay.running.sweep(GRACE)
-        assert await relay.client.chunk_after_head() == b": loading chat\n\n"
+        assert await relay.client.chunk_after_head() == b": loading chat, about 10 s more\n\n"
         gate.opened.set()
         assert documents(await rest_of(relay)) == [(None, 1)]
         await runtime.aclose()
