@@ -178,6 +178,8 @@ async def test_answers_are_told_one_by_one_where_asked() -> None:
     async with simulating("--log-answers") as simulated:
         await simulated.chat()
         await simulated.get("/nowhere", key=KEY)
+        simulated.process.terminate()
+        assert await simulated.exit_code() == 0
     lines = [json.loads(line) for line in simulated.said[-1].splitlines()]
     assert [(line["path"], line["status"]) for line in lines] == [(CHAT, 200), ("/nowhere", 404)]
     assert all(line["peer"] == "127.0.0.1" and line["seconds"] >= 0 for line in lines)
