@@ -37,8 +37,8 @@ class Caller:
 
     key: ApiKey | None
     address: str
-    """Of the client, as far as trusted proxies tell it; of IPv6, its /64 network, for a client has
-    all of that. Empty for a unix socket's."""
+    """Of the client, as far as trusted proxies tell it; empty for a unix socket's. Of IPv6, limits
+    count its /64 network, for a client has all of that."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -47,15 +47,15 @@ class Account:
     def __init__(self, spent: Sequence[Spending] = ()) -> None:
         self.key: ApiKey | None = None
         self.name = ""
-        """Of the key, or the address."""
+        """Of the key, or the address or network."""
         self.plans: dict[tuple[str, Endpoint], Plan] = {}
         self._measures: dict[_Place, Measure] = {}
         self._spent = spent
 
-    def belong_to(self, key: ApiKey | None, address: str) -> None:
-        """Follow a key that was changed."""
+    def belong_to(self, key: ApiKey | None, identity: int | str) -> None:
+        """Follow a key that was changed, or without one belong to an address."""
         self.key = key
-        self.name = address if key is None else key.name
+        self.name = str(identity) if key is None else key.name
         self.plans.clear()
 
     def make_plan(self, table: LimitTable, demand: Demand, at: Moment, currency: str) -> Plan:

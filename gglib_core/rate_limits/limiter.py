@@ -15,6 +15,7 @@ from gglib_core.keys import Allowance, ApiKey
 from gglib_core.rate_limiting import Caller, Demand, LimitRule, Spending, Standing
 from gglib_core.rate_limits.account import Account, Moment
 from gglib_core.rate_limits.measures import billionths
+from gglib_core.rate_limits.networks import network_of
 from gglib_core.rate_limits.plans import LimitTable, Plan
 
 _EXAMINED = 2
@@ -131,7 +132,7 @@ class InMemoryRateLimiter:
         found = [
             account
             for account in self._accounts.values()
-            if caller_name is None or account.name == caller_name
+            if caller_name is None or account.name in (caller_name, network_of(caller_name))
         ]
         for account in found:
             account.reset()
@@ -149,13 +150,13 @@ class InMemoryRateLimiter:
             account.take_over(self._spent_by(identity), before=before)
 
     def _plan(self, caller: Caller, key: ApiKey | None, demand: Demand) -> Plan:
-        identity = caller.address if key is None else key.id
+        identity = network_of(caller.address) if key is None else key.id
         account = self._accounts.get(identity)
         if account is None:
             account = self._open_account(identity)
-            account.belong_to(key, caller.address)
+            account.belong_to(key, identity)
         elif account.key is not key:
-            account.belong_to(key, caller.address)
+            account.belong_to(key, identity)
         plan = account.plans.get((demand.model, demand.endpoint))
         if plan is None:
             plan = account.make_plan(self._table, demand, self._moment(), self._currency)

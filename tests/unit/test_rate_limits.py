@@ -225,6 +225,26 @@ def test_callers_do_not_count_for_each_other() -> None:
         assert len(passed) == 1
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "is_one_caller"),
+    [
+        ("2001:db8::1", "2001:db8::ffff:1", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("fe80::1%eth0", "fe80::2", True),
+        ("::ffff:192.0.2.1", "192.0.2.1", True),
+        ("192.0.2.1", "192.0.2.2", False),
+        ("no:address", "no:address", True),
+    ],
+)
+def test_of_ipv6_a_network_is_one_caller(one: str, other: str, is_one_caller: bool) -> None:
+    limits = limiter(Clock(), Allowance(requests_per_minute=1))
+    settle(through(limits, 1, Caller(None, one)))
+    settle(passed := through(limits, 1, Caller(None, other)))
+    assert len(passed) == (not is_one_caller)
+    assert limits.reset(one) == 1
+    assert len(through(limits, 1, Caller(None, one))) == 1
+
+
 def test_a_key_may_say_otherwise_than_the_defaults() -> None:
     limits = limiter(Clock(), Allowance(requests_per_minute=2, concurrent_requests=100))
     assert len(through(limits, 200, caller(1, requests_per_minute=5))) == 5
