@@ -236,6 +236,10 @@ class AdmissionDesk:
         """The catalog has changed: `models` are all there are."""
         self._apply(self._queue.refreshed(models, self._loop.time()))
 
+    def configure(self, policy: AdmissionPolicy) -> None:
+        """Go by this policy from now on; no running model is stopped for it."""
+        self._apply(self._queue.configure(policy, self._loop.time()))
+
     def close(self) -> None:
         """Reject those that wait and those that come; leases go on, and time stops mattering."""
         self._apply(self._queue.close(self._loop.time()))

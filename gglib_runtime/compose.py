@@ -8,24 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import logging
 import os
-import signal
+import socket
 import time
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import uvloop
 from anyio import to_thread
+from sqlalchemy.engine import Engine as Database
 
 from gglib_core import __version__
-from gglib_core.admission import AdmissionPolicy
 from gglib_core.launch_costs import LaunchCosts
 from gglib_core.models import NewModel
+from gglib_core.rate_limits import InMemoryRateLimiter
 from gglib_core.swaps import SwapLedger
 from gglib_proxy.books import Books
 from gglib_proxy.control.context import ServerInfo
+from gglib_proxy.door.door import Door
 from gglib_proxy.limits import Limits
 from gglib_proxy.meters import Meters
 from gglib_proxy.server import serve
@@ -39,29 +40,40 @@ from gglib_runtime.engines.discovery import Engine, find_engine
 from gglib_runtime.generations.history import SqlGenerationHistory
 from gglib_runtime.generations.writer import Retention, open_generation_log
 from gglib_runtime.gguf.description import describe_model
+from gglib_runtime.keys.access import VARIABLE as API_KEY_VARIABLE
+from gglib_runtime.keys.access import access_line, check_access, is_local, provide_first_key
+from gglib_runtime.keys.ring import SqlKeyRing
+from gglib_runtime.keys.spending import SqlSpendHistory, open_spending
+from gglib_runtime.keys.store import SqlKeyStore
 from gglib_runtime.listener import open_listener, url_of
-from gglib_runtime.log_output import open_logging
+from gglib_runtime.live_settings import open_live_settings
+from gglib_runtime.log_output import Logging, open_logging
 from gglib_runtime.machine_memory import machine_memory
-from gglib_runtime.open_files import clients_within, raise_file_limit
+from gglib_runtime.open_files import raise_file_limit
+from gglib_runtime.process_signals import open_signals
 from gglib_runtime.server_record import (
     ServeInfo,
     ServerRecord,
     hold_data_directory,
     publish_record,
 )
-from gglib_runtime.settings import Layer, LoadedSettings, Settings
+from gglib_runtime.settings import LoadedSettings, Settings
+from gglib_runtime.settings.parts import (
+    door_rules_of,
+    limits_of,
+    limits_within,
+    policy_of,
+    supervisor_settings_of,
+)
 from gglib_runtime.span_export import open_tracing
 from gglib_runtime.supervisor.engine_counters import LlamaServerCounters
 from gglib_runtime.supervisor.opening import open_supervisor
-from gglib_runtime.supervisor.settings import SupervisorSettings
 from gglib_runtime.supervisor.supervisor import Supervisor
 from gglib_runtime.supervisor.turning import SupervisorTurning
 from gglib_runtime.swaps.sql_ledger import learned_costs, open_sql_swap_ledger
 from gglib_runtime.tls import open_certificate, tls_files
 
 Announce = Callable[[ServeInfo], None]
-
-logger = logging.getLogger(__name__)
 
 
 def run_serve(loaded: LoadedSettings, extra_paths: Sequence[Path], announce: Announce) -> int:
@@ -75,43 +87,55 @@ def run_serve(loaded: LoadedSettings, extra_paths: Sequence[Path], announce: Ann
     engine = find_engine(settings.llama_server, os.environ)
     extra = [_model_of(path) for path in extra_paths]
     with (
-        open_logging(settings.log_level, settings.log_format),
+        open_logging(settings.log_level, settings.log_format) as log,
         hold_data_directory(settings.paths),
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
-        limits = _limits(loaded, raise_file_limit())
-        runner.run(_serve(settings, limits, engine, extra, announce))
+        limits = limits_within(loaded, raise_file_limit())
+        runner.run(_serve(loaded, limits, log, engine, extra, announce))
     return 0
 
 
 async def _serve(
-    settings: Settings,
+    loaded: LoadedSettings,
     limits: Limits,
+    log: Logging,
     engine: Engine,
     extra: Sequence[NewModel],
     announce: Announce,
 ) -> None:
+    settings = loaded.settings
     async with AsyncExitStack() as stack:
         files = tls_files(settings)
         certificate = stack.enter_context(open_certificate(files)) if files else None
         listener = stack.enter_context(
             open_listener(settings.listen_address, unix_mode=settings.unix_socket_mode)
         )
+        is_loopback = listener.family != socket.AF_UNIX and is_local(listener)
+        url = url_of(listener, is_tls=certificate is not None)
         database = stack.enter_context(open_database(settings.effective_database_url))
         await to_thread.run_sync(upgrade, database)
-        catalog = await stack.enter_async_context(open_sql_catalog(database, extra=extra))
+        keys = await _keys(settings, database, listener)
+        catalog = await stack.enter_async_context(
+            open_sql_catalog(database, extra=extra, also=[keys])
+        )
+        check_access(keys.current, is_local=is_local(listener), url=url)
+        live = await stack.enter_async_context(open_live_settings(loaded))
         database_check = await stack.enter_async_context(open_database_check(database))
         tracer = await stack.enter_async_context(
             open_tracing(os.environ, is_enabled=settings.otel_enabled)
         )
         # Around the supervisor too: a signal that comes while engines end must not kill us.
-        signals = stack.enter_context(_signals())
+        signals = stack.enter_context(open_signals())
+        retention = Retention(seconds=settings.generation_retention_seconds)
         generations = await stack.enter_async_context(
             open_generation_log(
-                database,
-                unwritten=settings.paths.unwritten_generations,
-                retention=Retention(seconds=settings.generation_retention_seconds),
+                database, unwritten=settings.paths.unwritten_generations, retention=retention
             )
+        )
+        limiter = InMemoryRateLimiter(settings.allowance, settings.limits)
+        budgets_changed = await stack.enter_async_context(
+            open_spending(limiter, SqlSpendHistory(database), keys)
         )
         ledger = await stack.enter_async_context(open_sql_swap_ledger(database))
         swaps = SwapTally(ledger)
@@ -121,10 +145,32 @@ async def _serve(
         )
         signals.on_stop(supervisor.begin_shutdown)
         signals.on_hurry(supervisor.hurry)
+        signals.on_reload(live.ask_to_reload)
+        door = Door(door_rules_of(settings, keys.current, is_loopback=is_loopback))
+        tuning = Tuning(limits, settings.default_model)
+
+        def keys_changed() -> None:
+            door.rules = dataclasses.replace(door.rules, keys=keys.current)
+
+        def settings_changed(new: Settings) -> None:
+            log.set_level(new.log_level)
+            keys.set_auth_off(new.no_auth)
+            door.rules = door_rules_of(new, keys.current, is_loopback=is_loopback)
+            limiter.configure(new.allowance, new.limits)
+            budgets_changed()
+            retention.seconds = new.generation_retention_seconds
+            supervisor.configure(supervisor_settings_of(new), policy_of(new))
+            tuning.change(
+                dataclasses.replace(limits_of(new), max_connections=limits.max_connections),
+                new.default_model,
+            )
+
+        stack.callback(keys.add_listener(keys_changed))
+        live.on_change(settings_changed)
         info = ServerInfo(
             version=__version__,
             pid=os.getpid(),
-            url=url_of(listener, is_tls=certificate is not None),
+            url=url,
             engine=engine.label,
             started=time.monotonic(),
         )
@@ -147,6 +193,10 @@ async def _serve(
                     engine=engine.label,
                     models=len(catalog.list_models()),
                     control_socket=control_socket,
+                    access=access_line(
+                        keys.current, is_local=is_local(listener), is_auth_off=settings.no_auth
+                    ),
+                    needs_key=not keys.current.is_open,
                 )
             )
 
@@ -156,7 +206,8 @@ async def _serve(
                 catalog=catalog,
                 runtime=supervisor,
                 logs=supervisor.logs,
-                books=Books(log=generations, tracer=tracer),
+                door=door,
+                books=Books(log=generations, limiter=limiter, tracer=tracer),
                 generations=SqlGenerationHistory(database, generations),
                 swaps=ledger,
                 meters=Meters(
@@ -169,15 +220,27 @@ async def _serve(
                     database_check,
                     SupervisorTurning(supervisor, settings.stop_grace_seconds),
                 ),
+                configuration=live,
+                log=log.memory,
             ),
             default_ctx=settings.default_ctx,
             stop=signals.stop,
             hurry=signals.hurry,
-            tuning=Tuning(limits, settings.default_model),
+            tuning=tuning,
             info=info,
             tls=certificate.context if certificate else None,
             on_listening=on_listening,
         )
+
+
+async def _keys(settings: Settings, database: Database, listener: socket.socket) -> SqlKeyRing:
+    """The keys, still to be read; the first is made where the environment names one."""
+    if secret := os.environ.get(API_KEY_VARIABLE):
+        store = SqlKeyStore(database, settings.paths.pepper)
+        await to_thread.run_sync(provide_first_key, store, secret)
+    return SqlKeyRing(
+        settings.paths.pepper, is_local=is_local(listener), is_auth_off=settings.no_auth
+    )
 
 
 @asynccontextmanager
@@ -189,8 +252,8 @@ async def _supervisor(
     costs: LaunchCosts,
 ) -> AsyncGenerator[Supervisor]:
     async with open_supervisor(
-        _supervisor_settings(settings),
-        policy=_policy(settings),
+        supervisor_settings_of(settings),
+        policy=policy_of(settings),
         catalog=catalog,
         engine_command=engine.command,
         paths=settings.paths,
@@ -204,48 +267,6 @@ async def _supervisor(
             forget_listener()
 
 
-class _Signals:
-    """What the process is told by signals: the first ends it in peace, the second hurries."""
-
-    def __init__(self) -> None:
-        self.stop = asyncio.Event()
-        self.hurry = asyncio.Event()
-        self._on_stop: Callable[[], None] = lambda: None
-        self._on_hurry: Callable[[], None] = lambda: None
-
-    def on_stop(self, callback: Callable[[], None]) -> None:
-        """Call back at the first signal, which may have come already."""
-        self._on_stop = callback
-        if self.stop.is_set():
-            callback()
-
-    def on_hurry(self, callback: Callable[[], None]) -> None:
-        """Call back at each signal after the first."""
-        self._on_hurry = callback
-
-    def received(self) -> None:
-        if self.stop.is_set():
-            self.hurry.set()
-            self._on_hurry()
-            return
-        self.stop.set()
-        self._on_stop()
-
-
-@contextmanager
-def _signals() -> Generator[_Signals]:
-    loop = asyncio.get_running_loop()
-    signals = _Signals()
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    for number in numbers:
-        loop.add_signal_handler(number, signals.received)
-    try:
-        yield signals
-    finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)
-
-
 def _model_of(path: Path) -> NewModel:
     found = describe_model(path)
     return NewModel(
@@ -255,38 +276,3 @@ def _model_of(path: Path) -> NewModel:
         facts=found.facts,
         capabilities=found.capabilities,
     )
-
-
-def _policy(settings: Settings) -> AdmissionPolicy:
-    return AdmissionPolicy(
-        max_resident=settings.max_resident,
-        quantum_seconds=settings.quantum_seconds,
-        queue_limit=settings.queue_limit,
-        queue_seconds=settings.queue_seconds,
-        idle_seconds=settings.idle_seconds,
-    )
-
-
-def _supervisor_settings(settings: Settings) -> SupervisorSettings:
-    return SupervisorSettings(
-        default_context=settings.default_ctx,
-        default_parallel=settings.default_parallel,
-        cache_ram_bytes=settings.cache_ram_bytes,
-        load_stall_seconds=settings.load_stall_seconds,
-        wedge_seconds=settings.wedge_seconds,
-        stop_grace_seconds=settings.stop_grace_seconds,
-        log_file_bytes=settings.log_file_bytes,
-        log_file_count=settings.log_file_count,
-    )
-
-
-def _limits(loaded: LoadedSettings, files: int) -> Limits:
-    names = {each.name for each in dataclasses.fields(Limits)}
-    known = {each.name for each in dataclasses.fields(Settings)}
-    limits = Limits(**{name: getattr(loaded.settings, name) for name in names & known})
-    most = clients_within(files)
-    if limits.max_connections <= most:
-        return limits
-    if loaded.origins["max_connections"].layer != Layer.DEFAULT:
-        logger.warning("max_connections is %d: only %d files may be open", most, files)
-    return dataclasses.replace(limits, max_connections=most)

@@ -49,6 +49,7 @@ class LiveSettings:
         self._overrides_path = loaded.settings.paths.admin_settings
         self._stamps = self._look()
         self._told_problem = ""
+        self._asked = anyio.Event()
 
     @property
     def settings(self) -> Settings:
@@ -149,11 +150,17 @@ class LiveSettings:
     async def follow(self, poll_seconds: float = POLL_SECONDS) -> None:
         """Take changed files over until cancelled; what is wrong with them is logged once."""
         while True:
-            await anyio.sleep(poll_seconds)
+            with anyio.move_on_after(poll_seconds):
+                await self._asked.wait()
+            is_asked, self._asked = self._asked.is_set(), anyio.Event()
             stamps = await to_thread.run_sync(self._look)
-            if stamps != self._stamps:
+            if is_asked or stamps != self._stamps:
                 self._stamps = stamps
                 await self.reload_if_right()
+
+    def ask_to_reload(self) -> None:
+        """Have the files read anew, soon."""
+        self._asked.set()
 
     async def reload_if_right(self) -> None:
         """Read the files anew; where they are wrong, log it and go on as before."""
@@ -174,12 +181,17 @@ async def open_live_settings(
 ) -> AsyncGenerator[LiveSettings]:
     """The settings, whose files are followed inside the block."""
     live = LiveSettings(loaded)
+    failure: Exception | None = None
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(live.follow, poll_seconds)
         try:
             yield live
+        except Exception as error:  # raised below: the group would wrap it
+            failure = error
         finally:
             tasks.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
 
 
 def shown(settings: Settings, key: str) -> Any:  # noqa: ANN401 -- whatever JSON has

@@ -5,6 +5,8 @@ Counts, and decides nothing.
 
 from __future__ import annotations
 
+from gglib_core.admission.values import AdmissionPolicy
+
 
 class ArrivalOrder:
     """Imagines as many places as there are, and each request served when it comes.
@@ -12,10 +14,10 @@ class ArrivalOrder:
     The model that was asked for longest ago gives way to one that has no place.
     """
 
-    __slots__ = ("_placed", "_places", "latest")
+    __slots__ = ("_placed", "_policy", "latest")
 
-    def __init__(self, places: int) -> None:
-        self._places = places
+    def __init__(self, policy: AdmissionPolicy) -> None:
+        self._policy = policy
         self._placed: list[int] = []
         self.latest: int | None = None
         """The model that was asked for last: asking for it again changes nothing."""
@@ -25,7 +27,7 @@ class ArrivalOrder:
         is_swap = model_id not in self._placed
         if not is_swap:
             self._placed.remove(model_id)
-        elif len(self._placed) == self._places:
+        while len(self._placed) >= self._policy.max_resident:
             del self._placed[0]
         self._placed.append(model_id)
         self.latest = model_id

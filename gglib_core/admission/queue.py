@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from itertools import chain
 
 from gglib_core.admission.entry import EntryRules
@@ -30,8 +31,8 @@ class AdmissionQueue:
 
     def __init__(self, policy: AdmissionPolicy, costs: LaunchCosts | None = None) -> None:
         """`costs` are what is known of launches; the queue adds how long its own take."""
-        self._policy = policy
-        self._scheduler = scheduler = Scheduler(policy, costs or LaunchCosts())
+        self._policy = replace(policy)
+        self._scheduler = scheduler = Scheduler(self._policy, costs or LaunchCosts())
         self._entry = EntryRules(scheduler)
         self._arrivals = scheduler.arrivals
         self._waiting = scheduler.waiting
@@ -248,6 +249,11 @@ class AdmissionQueue:
     def forget_failure(self, model_id: int) -> None:
         """Let the model be launched again at once."""
         self._failures.forget(model_id)
+
+    def configure(self, policy: AdmissionPolicy, now: float) -> list[Action]:
+        """Go by this policy from now on. A model that has a place keeps it for its turn."""
+        self._policy.adopt(policy)
+        return self._scheduler.settle(now)
 
     def tick(self, now: float) -> list[Action]:
         """Time has passed; needed at `deadline`, harmless at any time."""

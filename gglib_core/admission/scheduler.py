@@ -39,7 +39,7 @@ class Scheduler:
         self.turns = Turns(policy, self.waiting)
         self.places = Places(policy, self.waiting, self.turns)
         self.failures = FailureMemory(policy)
-        self.arrivals = ArrivalOrder(policy.max_resident)
+        self.arrivals = ArrivalOrder(policy)
         self.estimate = WaitEstimate(policy, self.places, costs)
         self.deadline = math.inf
         self._last_number = 0

@@ -6,7 +6,7 @@ Not here: any decision. `Resident` and `Ticket` are written by the queue alone.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 
 from gglib_core.errors import GglibError, LaunchFailed
@@ -16,9 +16,9 @@ from gglib_core.swaps import Requester, Victim, VictimReason
 _UNLIMITED = 1 << 60
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class AdmissionPolicy:
-    """The limits and durations of admission."""
+    """The limits and durations of admission; a queue has a copy, which all its parts go by."""
 
     max_resident: int = 1
     """Models that may hold a place at the same time."""
@@ -38,6 +38,11 @@ class AdmissionPolicy:
     """The longest time for which a failed launch is remembered."""
     assumed_load_seconds: float = 10.0
     """What a load is taken to last until one has been seen."""
+
+    def adopt(self, other: AdmissionPolicy) -> None:
+        """Be as `other` is."""
+        for each in fields(self):
+            setattr(self, each.name, getattr(other, each.name))
 
 
 class ResidentState(StrEnum):

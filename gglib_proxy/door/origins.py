@@ -42,11 +42,13 @@ _FOREIGN = OriginVerdict(is_allowed=False)
 class OriginRule:
     """Origins that are allowed: exact ones, `https://*.example.com`, or `*` for all.
 
-    Pages of this machine and of gglib itself are allowed without being named, unless some are.
+    Pages of this machine are allowed where nothing is said, those of gglib itself always.
     """
 
-    def __init__(self, allowed: Iterable[str] = ()) -> None:
-        self._named = frozenset(origin.strip().lower().rstrip("/") for origin in allowed)
+    def __init__(self, allowed: Iterable[str] | None = None) -> None:
+        named = () if allowed is None else allowed
+        self._named = frozenset(origin.strip().lower().rstrip("/") for origin in named)
+        self._allows_local = allowed is None
         self._allows_any = "*" in self._named
         patterns = [origin.partition("*.") for origin in self._named if "://*." in origin]
         self._patterns = tuple((scheme, f".{suffix}") for scheme, _, suffix in patterns)
@@ -73,7 +75,7 @@ class OriginRule:
         for scheme, suffix in self._patterns:
             if origin.startswith(scheme) and origin.endswith(suffix):
                 return True
-        return not self._named and _is_local(origin)
+        return self._allows_local and _is_local(origin)
 
 
 def _is_local(origin: str) -> bool:

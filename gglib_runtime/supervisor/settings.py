@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 _MIB = 1024**2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class SupervisorSettings:
-    """How engines are started, watched, stopped and logged."""
+    """How engines are started, watched, stopped and logged; all of the supervisor goes by one."""
 
     default_context: int = 4096
     """Tokens per request where neither request nor model say; used for preloading."""
@@ -32,3 +32,8 @@ class SupervisorSettings:
     """Size at which a model's log file is rotated."""
     log_file_count: int = 3
     """Log files kept for each model."""
+
+    def adopt(self, other: SupervisorSettings) -> None:
+        """Be as `other` is."""
+        for each in fields(self):
+            setattr(self, each.name, getattr(other, each.name))

@@ -78,6 +78,11 @@ class Supervisor:
     def __repr__(self) -> str:
         return f"<Supervisor {self._desk!r}>"
 
+    def configure(self, settings: SupervisorSettings, policy: AdmissionPolicy) -> None:
+        """Go by these from now on; running engines stay as they were launched."""
+        self._settings.adopt(settings)
+        self._desk.configure(policy)
+
     # ModelRuntime
 
     async def admit(
