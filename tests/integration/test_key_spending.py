@@ -84,6 +84,15 @@ def test_what_was_summed_up_stays_when_its_records_are_purged(engine: sa.Engine)
     assert spent(engine, "2031-03-03T01:00:00") == expected
 
 
+def test_what_is_left_of_a_days_records_takes_nothing_back(engine: sa.Engine) -> None:
+    record(engine, "2031-03-02T01:00:00", 4, model="a")
+    record(engine, "2031-03-02T03:00:00", 1, model="a")
+    day = at("2031-03-02")
+    assert spent(engine, "2031-03-02T04:00:00") == [(1, "a", day, 5.0)]
+    purge(engine, at("2031-03-02T02:00:00") * 1000)
+    assert spent(engine, "2031-03-02T04:00:00") == [(1, "a", day, 5.0)]
+
+
 def test_a_record_may_come_a_day_late(engine: sa.Engine) -> None:
     record(engine, "2031-03-02T01:00:00", 1, model="a")
     spent(engine, "2031-03-02T02:00:00")

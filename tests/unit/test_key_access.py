@@ -51,6 +51,10 @@ def test_a_unix_socket_is_this_machines(tmp_path: Path) -> None:
 def test_before_it_is_told_of_the_keys_a_ring_lets_nobody_in(tmp_path: Path) -> None:
     assert not ring(tmp_path, is_local=True).current.is_open
     assert not ring(tmp_path, is_local=False).current.is_open
+    keys = ring(tmp_path, is_local=True)
+    keys.set_auth_off(True)
+    keys.set_auth_off(False)
+    assert not keys.current.is_open
 
 
 @pytest.mark.parametrize(

@@ -300,6 +300,13 @@ def test_rules_limit_what_they_match(
         limits.reserve(who, wish)
 
 
+def test_a_rule_for_models_is_for_requests_that_have_one() -> None:
+    rules = [LimitRule(models="*", allowance=Allowance(requests_per_minute=1))]
+    limits = limiter(Clock(), None, rules)
+    assert limits.reserve(ADDRESS, demand("", endpoint=Endpoint.MODELS)) is None
+    held(limits.reserve(ADDRESS, demand("alpha"))).settle(tokens=0, cost=0)
+
+
 def test_a_rule_for_models_counts_each_by_itself() -> None:
     limits = limiter(Clock(), Allowance(requests_per_minute=5), RULES)
     for model in ("big-1", "big-2") * 2:
