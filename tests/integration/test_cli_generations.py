@@ -111,7 +111,9 @@ def test_options_say_which_are_shown(
 
 
 def test_a_model_is_known_by_its_alias_and_a_key_by_its_name(shell: Shell, tmp_path: Path) -> None:
-    shell.output("model", "add", write_tiny(tmp_path, "tiny-a"), "--name", "org/tiny", "--alias", "t")
+    shell.output(
+        "model", "add", write_tiny(tmp_path, "tiny-a"), "--name", "org/tiny", "--alias", "t"
+    )
     shell.json("key", "create", "ci")
     write(shell)
     assert [each["id"] for each in shell.json("generations", "--model", "T")] == ["gen-full"]

@@ -23,7 +23,7 @@ from gglib_core.generations import Generation, GenerationFilter
 from gglib_runtime.catalog.database import open_database, reading, writing
 from gglib_runtime.catalog.migration import upgrade
 from gglib_runtime.generations.history import SqlGenerationHistory, find_generation, read_page
-from gglib_runtime.generations.log import SqlGenerationLog
+from gglib_runtime.generations.log import ROWS_IN_A_BATCH, SqlGenerationLog
 from gglib_runtime.generations.rows import PURGED_AT_ONCE, insert_missing, insert_rows, purge
 from gglib_runtime.generations.tables import generations
 from gglib_runtime.generations.writer import Retention, open_generation_log
@@ -130,6 +130,23 @@ async def test_everything_is_written_also_when_the_server_is_cancelled(
     assert len(ids_in(database)) == 1
 
 
+@pytest.mark.parametrize("reason", ["asked for", "full batch", "closed"])
+async def test_rows_are_written_at_once_where_somebody_waits(
+    database: Engine, unwritten: Path, monkeypatch: pytest.MonkeyPatch, reason: str
+) -> None:
+    monkeypatch.setattr("gglib_runtime.generations.log.BATCH_SECONDS", 3600)
+    rows = some(ROWS_IN_A_BATCH if reason == "full batch" else 1)
+    async with asyncio.timeout(BOUND_SECONDS):
+        async with open_generation_log(database, unwritten=unwritten) as log:
+            for row in rows:
+                log.record(row)
+            if reason == "asked for":
+                assert await log.flush(BOUND_SECONDS)
+            if reason == "full batch":
+                await until(lambda: len(ids_in(database)) == len(rows))
+        assert len(ids_in(database)) == len(rows)
+
+
 async def test_rows_wait_for_a_locked_database_and_none_is_dropped(
     database: Engine, unwritten: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -205,6 +222,27 @@ async def test_rows_wait_while_the_disk_is_full(
         database.dispose()
         assert await written(log)
     assert ids_in(database) == [row.id for row in rows]
+
+
+async def test_rows_wait_for_their_table(
+    database_url: str, unwritten: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = some(3)
+    with open_database(database_url) as engine:
+        upgrade(engine)
+        rename(engine, "generations", "elsewhere")
+        async with open_generation_log(engine, unwritten=unwritten) as log:
+            for row in rows:
+                log.record(row)
+            await logged(caplog, "cannot be written, and wait in memory")
+            rename(engine, "elsewhere", "generations")
+            assert await written(log)
+        assert sorted(ids_in(engine)) == [row.id for row in rows]
+
+
+def rename(engine: Engine, old: str, new: str) -> None:
+    with writing(engine) as connection:
+        connection.exec_driver_sql(f"ALTER TABLE {old} RENAME TO {new}")
 
 
 async def test_what_cannot_be_written_at_the_end_is_taken_in_by_the_next_start(
