@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 from gglib_core.errors import GglibError, UpstreamUnreachable
 from gglib_core.models import ModelState, Target
@@ -26,6 +27,7 @@ from gglib_proxy.upstream import Origin, UpstreamPool
 
 logger = logging.getLogger(__name__)
 
+_INFERENCE: Final = Plane.INFERENCE  # before Python 3.12 members are slow to look up
 SWEEP_SECONDS = 0.25
 _SUSPENDED_SECONDS = 2.0
 """A sweep that comes this late was suspended with the process, and so was every deadline."""
@@ -73,7 +75,7 @@ class DataPlane:
         self, client: ClientConnection, request: Request, route: Route, entry: Entry
     ) -> Exchange:
         """A new exchange, still to be started."""
-        group = self.control_exchanges if route.plane is Plane.CONTROL else self.exchanges
+        group = self.exchanges if route.plane is _INFERENCE else self.control_exchanges
         exchange = Exchange(self, group, client, request, route, entry)
         group.add(exchange)
         return exchange

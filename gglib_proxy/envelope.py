@@ -40,13 +40,15 @@ class Envelope(msgspec.Struct, frozen=True):
     @property
     def answer_tokens(self) -> int | None:
         """The most tokens that the answer may have; whether they are a number, the engine says."""
-        named = (
+        for each in (
             self.max_completion_tokens,
             self.max_tokens,
             self.max_output_tokens,
             self.n_predict,
-        )
-        return next((each for each in named if type(each) is int and each > 0), None)
+        ):
+            if type(each) is int and each > 0:
+                return each
+        return None
 
 
 class _InputEnvelope(Envelope, frozen=True):

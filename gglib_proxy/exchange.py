@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gglib_core.activity import EngineActivity
 from gglib_core.errors import (
@@ -69,6 +69,7 @@ _DEATH_SECONDS = 0.1
 """How long the system may take to tell of a process's end after it has closed its connections."""
 _DEATH_POLL_SECONDS = 0.002
 _FIRST_ERROR = 400
+_INFERENCE: Final = Plane.INFERENCE  # before Python 3.12 members are slow to look up
 _UNWATCHED = EngineActivity()
 """Where the bytes are noted that nobody asks about: the control plane's, and those of errors."""
 
@@ -92,6 +93,7 @@ class Exchange:
         "_group",
         "_head",
         "_held_bytes",
+        "_id_line",
         "_is_answered",
         "_is_ended",
         "_is_head_sent",
@@ -126,6 +128,7 @@ class Exchange:
         """`group` is what the exchange discards itself from at its end."""
         self._entry = entry
         self._ending = plane.books.next_ending()
+        self._id_line = b"x-request-id: %b\r\n" % self.request_id.encode()
         self._account: Account | None = None  # from when the gate is passed
         self._status = 0  # of the answer, or why there is none
         self._error: str | None = None
@@ -190,7 +193,7 @@ class Exchange:
 
     def start(self) -> None:
         """Begin: at once where nothing has to be waited for, else in a task."""
-        if self.route.plane is Plane.CONTROL or not self._has_begun():
+        if self.route.plane is not _INFERENCE or not self._has_begun():
             self.task = self._plane.loop.create_task(self.run())
 
     def _has_begun(self) -> bool:
@@ -339,14 +342,13 @@ class Exchange:
 
     def _request_lines(self, origin: Origin) -> bytes:
         """The header lines that each request has anew for its upstream."""
-        lines = b"x-request-id: %b\r\n" % self.request_id.encode()
         if self._trace is None:
-            return lines
-        return lines + self._trace.upstream_headers(origin.host, origin.port)
+            return self._id_line
+        return self._id_line + self._trace.upstream_headers(origin.host, origin.port)
 
     def _answer_lines(self) -> bytes:
         """The header lines that every answer to the request has, whatever it is."""
-        lines = b"x-request-id: %b\r\n%b" % (self.request_id.encode(), self._entry.origin_lines)
+        lines = self._id_line + self._entry.origin_lines
         return lines if self._account is None else lines + self._account.header_lines()
 
     async def _ask_control(self) -> None:
@@ -356,7 +358,7 @@ class Exchange:
             self.request.target,
             self.client.control_head_lines(self.request, self._entry),
             dropped=NOT_SENT_UPSTREAM,
-            added=b"x-request-id: %b\r\n" % self.request_id.encode(),
+            added=self._id_line,
         )
         await self._relay(origin, head, may_reuse=self.request.method in ("GET", "HEAD"))
 
@@ -412,7 +414,8 @@ class Exchange:
             upstream.abort(None if lease is None else lease.release)
         elif lease is not None:
             lease.release()
-        self._drop_body()
+        if self._held_bytes:
+            self._drop_body()
         self._group.discard(self)
         self._close_books(lease)
         self.client.exchange_ended(self)
@@ -468,11 +471,12 @@ class Exchange:
 
     def response_received(self, reader: ResponseReader) -> None:
         out: list[bytes] = []
+        now = self._last_byte = self._plane.now()
         if self._head is None and reader.head is not None:
             self._begin(reader.head, out)
-        self._last_byte = self._activity.heard_at = self._plane.now()
+        self._activity.heard_at = now
         if reader.chunks and self._account is not None:
-            self._account.answer_received(reader.chunks, self._last_byte)
+            self._account.answer_received(reader.chunks, now)
         if self._folded is not None:
             self._fold(self._folded, reader, out)
         elif reader.chunks:
@@ -523,7 +527,7 @@ class Exchange:
             self._error = "upstream_error"
         elif self._account is not None:
             self._account.answer_began(is_stream=head.is_event_stream)
-        if not self._activity.answer_began(head.status, self._plane.now(), self._sent):
+        if not self._activity.answer_began(head.status, self._last_byte, self._sent):
             self._activity = _UNWATCHED
         self._comment_at = math.inf
         self._drop_body()
@@ -553,8 +557,10 @@ class Exchange:
         return self.request.keep_alive
 
     def _client_framing(self, head: ResponseHead) -> Framing:
-        if self.request.method == "HEAD" or head.framing in (NONE, LENGTH):
-            return NONE if self.request.method == "HEAD" else head.framing
+        if self.request.method == "HEAD":
+            return NONE
+        if head.framing is LENGTH or head.framing is NONE:
+            return head.framing
         return CLOSE if self.request.is_http10 else CHUNKED
 
     def _fold(self, folded: FoldedAnswer, reader: ResponseReader, out: list[bytes]) -> None:

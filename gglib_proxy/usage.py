@@ -172,9 +172,9 @@ def _told(answer: _Answer, estimate: int | None) -> Usage:
         completion = estimate or 0
     return Usage(
         answer.id,
-        _bounded(prompt or 0),
-        _bounded(cached),
-        _bounded(completion),
+        prompt if prompt and 0 < prompt <= _MOST_TOKENS else 0,
+        cached if 0 < cached <= _MOST_TOKENS else 0,
+        completion if 0 < completion <= _MOST_TOKENS else 0,
         not is_told,
         speed if speed and 0 < speed < _MOST_TOKENS else None,
         _reason(answer),
@@ -185,10 +185,6 @@ def _reason(answer: _Answer) -> str | None:
     if answer.choices:
         return answer.choices[-1].finish_reason
     return answer.stop_reason or answer.stop_type
-
-
-def _bounded(count: int) -> int:
-    return count if 0 <= count <= _MOST_TOKENS else 0
 
 
 def _scan(head: bytes, tail: bytes, *, is_stream: bool) -> _Answer:

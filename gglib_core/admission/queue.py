@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import chain
+from typing import Final
 
 from gglib_core.admission.entry import EntryRules
 from gglib_core.admission.scheduler import Scheduler
@@ -24,6 +25,8 @@ from gglib_core.errors import (
 from gglib_core.launch_costs import LaunchCosts
 from gglib_core.models import Model
 from gglib_core.swaps import Requester, VictimReason
+
+_READY: Final = ResidentState.READY  # before Python 3.12 members are slow to look up
 
 
 class AdmissionQueue:
@@ -96,7 +99,7 @@ class AdmissionQueue:
             resident is None
             or self._waiting.count
             or self._is_closed
-            or resident.state is not ResidentState.READY
+            or resident.state is not _READY
             or resident.is_unloading
             or context > resident.context
             or resident.leases >= resident.lease_limit
