@@ -13,10 +13,12 @@ from gglib_runtime.chaos.experiment import Experiment
 from gglib_runtime.chaos.outcome import Broken, Outcome, Verdict
 from gglib_runtime.chaos.stage import SERVE, open_stage
 from gglib_runtime.cli.failures import CommandFailed
+from gglib_runtime.gguf.demo import write_demo_model
 
 if TYPE_CHECKING:
     from gglib_runtime.settings import LoadedSettings, Settings
 
+_MODEL = "demo.gguf"
 MATRIX: tuple[Experiment, ...] = (*connections.EXPERIMENTS, *processes.EXPERIMENTS)
 
 
@@ -27,28 +29,30 @@ async def run_matrix(
 
     `command` starts the server, with the arguments of `gglib serve` behind it.
     """
-    for experiment in experiments:
-        began = time.monotonic()
-        verdict, seen = await _try(experiment, loaded, command)
-        yield Outcome(
-            name=experiment.name,
-            fault=experiment.fault,
-            promise=experiment.promise,
-            verdict=verdict,
-            seen=seen,
-            seconds=time.monotonic() - began,
-        )
+    with tempfile.TemporaryDirectory(prefix="gglib-chaos-") as name:
+        directory = Path(name)
+        write_demo_model(directory / _MODEL)
+        for experiment in experiments:
+            began = time.monotonic()
+            verdict, seen = await _try(experiment, loaded, directory, command)
+            yield Outcome(
+                name=experiment.name,
+                fault=experiment.fault,
+                promise=experiment.promise,
+                verdict=verdict,
+                seen=seen,
+                seconds=time.monotonic() - began,
+            )
 
 
 async def _try(
-    experiment: Experiment, loaded: LoadedSettings, command: Sequence[str]
+    experiment: Experiment, loaded: LoadedSettings, directory: Path, command: Sequence[str]
 ) -> tuple[Verdict, str]:
     if (reason := experiment.void(loaded.settings)) is not None:
         return Verdict.SKIP, reason
     changes = _shortened(experiment, loaded.settings)
     try:
-        with tempfile.TemporaryDirectory(prefix="gglib-chaos-") as directory:
-            seen = await _run(experiment, loaded, Path(directory), changes, command)
+        seen = await _run(experiment, loaded, directory, changes, command)
     except (Broken, CommandFailed, OSError) as error:
         return Verdict.FAIL, str(error)
     except Exception as error:  # whatever a server without promises may answer
@@ -64,7 +68,9 @@ async def _run(
     changes: Mapping[str, float],
     command: Sequence[str],
 ) -> str:
-    async with open_stage(loaded, directory, experiment.sims, changes, command) as stage:
+    own, model = directory / experiment.name, directory / _MODEL
+    own.mkdir()
+    async with open_stage(loaded, own, model, experiment.sims, changes, command) as stage:
         seen = await experiment.run(stage)
         if experiment.is_settled:
             try:

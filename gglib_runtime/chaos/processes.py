@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _STREAMS = 4
 _WEDGE_SECONDS = 2.0
 _PAUSE_SECONDS = 3.0
+_START_SECONDS, _END_SECONDS = 20.0, 10.0
+"""In which engines are started, and those that gglib leaves behind have ended."""
 _RUN_SECONDS = 0.5
 """What a request has to run for not to be taken for one that met a dying engine."""
 _LOST = "upstream_lost"
@@ -53,8 +55,9 @@ async def _crash(stage: Stage) -> str:
 
 async def _killed_while_loading(stage: Stage) -> str:
     asking = asyncio.create_task(stage.ask())
-    await until(lambda: len(stage.engines()), 1, "no engine was started")
-    await until(lambda: _is_simulator(stage.engine()), True, "no engine was started")
+    none = "no engine was started"
+    await until(lambda: len(stage.engines()), 1, none, _START_SECONDS)
+    await until(lambda: _is_simulator(stage.engine()), True, none, _START_SECONDS)
     stage.engine().kill()
     answer = await asking
     seen = expect_error(answer, 503, "model_load_failed")
@@ -119,7 +122,8 @@ async def _gglib_killed(stage: Stage) -> str:
         engines = stage.engines()
         stage.process.kill()
         await stage.process.wait()
-    await until(lambda: any(map(_runs, engines)), False, "an engine outlived gglib")
+    outlived = "an engine outlived gglib"
+    await until(lambda: any(map(_runs, engines)), False, outlived, _END_SECONDS)
     return f"{len(engines)} engine ended with it"
 
 

@@ -149,20 +149,22 @@ def fault(kind: str, **more: Any) -> dict[str, Any]:  # noqa: ANN401
     return {"faults": [{"kind": kind, **more}]}
 
 
-async def until(value: Callable[[], object], wanted: object, otherwise: str) -> None:
+async def until(
+    value: Callable[[], object], wanted: object, otherwise: str, seconds: float = WAIT_SECONDS
+) -> None:
     """Wait until `value` is what is wanted, which no event tells; raises Broken."""
-    async with _patience(otherwise):
+    async with _patience(otherwise, seconds):
         while await asyncio.to_thread(value) != wanted:  # noqa: ASYNC110 - processes are asked
             await asyncio.sleep(_POLL_SECONDS)
 
 
 @asynccontextmanager
-async def _patience(otherwise: str) -> AsyncGenerator[None]:
+async def _patience(otherwise: str, seconds: float = WAIT_SECONDS) -> AsyncGenerator[None]:
     try:
-        async with asyncio.timeout(WAIT_SECONDS):
+        async with asyncio.timeout(seconds):
             yield
     except TimeoutError:
-        raise Broken(f"{otherwise}, after {WAIT_SECONDS:.0f} seconds") from None
+        raise Broken(f"{otherwise}, after {seconds:.0f} seconds") from None
 
 
 # its life
@@ -172,16 +174,18 @@ async def _patience(otherwise: str) -> AsyncGenerator[None]:
 async def open_stage(
     loaded: LoadedSettings,
     directory: Path,
+    model: Path,
     sims: Sims,
     changes: Mapping[str, object],
     command: Sequence[str] = SERVE,
 ) -> AsyncGenerator[Stage]:
     """A server with the user's settings but `changes`, and models that behave as `sims` say.
 
-    Raises CommandFailed if it does not start. Nothing of it is left afterwards.
+    It keeps everything in `directory`; all its models are the file `model`, by other names. Raises
+    CommandFailed if it does not start. Nothing of it runs afterwards.
     """
     paths = DataPaths(directory / "data")
-    engine = _prepare(loaded, paths, directory, sims)
+    engine = _prepare(loaded, paths, directory, model, sims)
     places = {"data_dir": paths.root, "llama_server": engine, "database_url": _database(paths)}
     own: dict[str, object] = {**_OWN, **places, **changes}
     arguments = [*_users_arguments(loaded), *(f"--set={key}={own[key]}" for key in own)]
@@ -208,13 +212,17 @@ def _database(paths: DataPaths) -> str:
     return f"sqlite:///{paths.database}"
 
 
-def _prepare(loaded: LoadedSettings, paths: DataPaths, directory: Path, sims: Sims) -> Path:
+def _prepare(
+    loaded: LoadedSettings, paths: DataPaths, directory: Path, model: Path, sims: Sims
+) -> Path:
     """Fill the catalog, take over what admins have set; the path of the engine."""
     paths.create()
     if loaded.settings.paths.admin_settings.exists():
         shutil.copy(loaded.settings.paths.admin_settings, paths.admin_settings)
     for name, sim in sims.items():
-        _add_model(paths, directory / f"{name}.gguf", sim)
+        file = directory / f"{name}.gguf"
+        os.link(model, file)
+        _add_model(paths, file, sim)
     engine = directory / "engine"
     engine.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m gglib_runtime.simulator "$@"\n')
     engine.chmod(0o700)
@@ -226,10 +234,8 @@ def _add_model(paths: DataPaths, file: Path, sim: Mapping[str, Any]) -> None:
     from gglib_runtime.catalog.database import open_database
     from gglib_runtime.catalog.migration import upgrade
     from gglib_runtime.catalog.store import SqlModelStore
-    from gglib_runtime.gguf.demo import write_demo_model
     from gglib_runtime.gguf.description import describe_model
 
-    write_demo_model(file)
     described = describe_model(file)
     behaviour = dict(sim)
     concurrent = behaviour.pop("max_concurrent", None)

@@ -14,7 +14,7 @@ import pytest
 from gglib_runtime.chaos.matrix import MATRIX, run_matrix
 from gglib_runtime.chaos.outcome import Outcome, Verdict
 from gglib_runtime.settings import load_settings
-from tests.command_line import Shell
+from tests.command_line import REPOSITORY, Shell
 from tests.faults import faulty_server
 
 pytestmark = pytest.mark.slow
@@ -102,7 +102,10 @@ def test_a_running_server_is_left_alone_and_its_settings_count(tmp_path: Path) -
         assert server.chat("alpha").status_code == 200
 
 
-async def test_a_server_that_forgets_its_promises_is_found_out(tmp_path: Path) -> None:
+async def test_a_server_that_forgets_its_promises_is_found_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
     names = ("closed-before-head", "closed-in-stream", "engine-error", "gglib-killed")
     found = await outcomes(tmp_path, *names, script=FORGETFUL)
     assert {name: outcome.verdict for name, outcome in found.items()} == {
