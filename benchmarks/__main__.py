@@ -21,6 +21,7 @@ from benchmarks.lasting import measure_lasting
 from benchmarks.relay import measure_constant, measure_llama
 from benchmarks.report import Report
 from benchmarks.scale import DEFAULT, FULL, QUICK, Scale
+from benchmarks.simulator import measure_simulator
 from benchmarks.start import measure_start
 from benchmarks.streams import measure_streams
 from benchmarks.swaps import measure_swaps
@@ -37,6 +38,7 @@ _SECTIONS: dict[str, Measure] = {
     "lasting": measure_lasting,
     "swaps": measure_swaps,
     "start": measure_start,
+    "simulator": measure_simulator,
 }
 
 

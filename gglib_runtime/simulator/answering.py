@@ -283,11 +283,13 @@ class Answering:
             self.exchange.answer(200, self.dialect.whole())
         self.finish(outcome)
 
+    # What an answer says of its times is what the schedule says, however late this process is.
+
     def _note_first_token(self) -> None:
-        self.generation.prompt_ms = (self._loop.time() - self._granted_at) * 1000
+        self.generation.prompt_ms = (self._due - self._granted_at) * 1000
 
     def _note_times(self) -> None:
-        all_ms = (self._loop.time() - self._granted_at) * 1000
+        all_ms = (self._due - self._granted_at) * 1000
         self.generation.predicted_ms = all_ms - self.generation.prompt_ms
 
     # ends

@@ -19,11 +19,13 @@ from gglib_runtime.simulator.engine import Engine, Route
 from gglib_runtime.simulator.exchange import Exchange
 from gglib_runtime.simulator.http import HttpServer, ServerOptions
 from gglib_runtime.simulator.listening import Listening, TlsContext, open_listening
-from gglib_runtime.simulator.routes import PREFIXES, ROUTES
+from gglib_runtime.simulator.routes import PREFIXES, ROUTES, load_routes
 from gglib_runtime.simulator.wire import EndpointWire
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _ADMIN = "/admin/"
+_LEISURE_SECONDS = 0.05
+"""Who waits for readiness asks a few times in a row; it is not to wait for imports."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,13 +59,23 @@ async def serve_endpoint(
         engine.direction.on_refusing = listening.set_refusing
         listening.set_refusing(engine.direction.phase.refuse_connections)
         server.sweep()
-        gc.collect()
-        gc.freeze()  # what start-up made stays: later collections need not look at it
         engine.is_ready = True
         on_ready()
+        load_at_leisure()
         await stop.wait()
         await _drain(server, listening, hurry, options.limits.drain_seconds)
     engine.direction.close()
+
+
+def load_at_leisure() -> None:
+    """Import what answers need, now that probes are answered."""
+    asyncio.get_running_loop().call_later(_LEISURE_SECONDS, _load)
+
+
+def _load() -> None:
+    load_routes()
+    gc.collect()
+    gc.freeze()  # what start-up made stays: later collections need not look at it
 
 
 def _server_options(engine: Engine, options: EndpointOptions) -> ServerOptions:

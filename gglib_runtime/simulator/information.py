@@ -1,4 +1,4 @@
-"""What the engine tells about itself: health, props and models; and its tokeniser."""
+"""What the engine tells about itself: props and models; and its tokeniser."""
 
 from __future__ import annotations
 
@@ -21,23 +21,6 @@ from gglib_runtime.simulator.text import (
     token_number,
     token_text,
 )
-
-
-def health(engine: Engine, exchange: Exchange) -> None:
-    """GET /health."""
-    exchange.answer(200, b'{"status":"ok"}')
-
-
-def ready(engine: Engine, exchange: Exchange) -> None:
-    """GET /ready, for who runs the simulator by itself; asked only once it has loaded."""
-    hosted_models.must_be_alone(engine)
-    exchange.answer(200, b'{"status":"ready"}')
-
-
-def live(engine: Engine, exchange: Exchange) -> None:
-    """GET /live, likewise."""
-    hosted_models.must_be_alone(engine)
-    exchange.answer(200, b'{"status":"alive"}')
 
 
 def props(engine: Engine, exchange: Exchange) -> None:

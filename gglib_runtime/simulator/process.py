@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import gc
 import os
 import signal
 import socket
@@ -28,7 +27,7 @@ from gglib_runtime.simulator.behaviour import (
     read_behaviour,
     told_by,
 )
-from gglib_runtime.simulator.endpoint import EndpointOptions, serve_endpoint
+from gglib_runtime.simulator.endpoint import EndpointOptions, load_at_leisure, serve_endpoint
 from gglib_runtime.simulator.engine import Engine
 from gglib_runtime.simulator.failures import failure_lines
 from gglib_runtime.simulator.http import ENGINE_LIMITS, HttpServer, ServerOptions
@@ -180,6 +179,7 @@ class Process:
                 return self._fail(self._behaviour.fail_load)
             stopped = self._watch_signals(loop)
             self._announce(engine, listener)
+            load_at_leisure()
             await stopped.wait()
             await self._stop(engine, listening, http)
             return 0
@@ -237,8 +237,6 @@ class Process:
             f"initializing, n_slots = {arguments.slots}, n_ctx_slot = {arguments.slot_context}, "
             "kv_unified = 'false'",
         )
-        gc.collect()
-        gc.freeze()
         engine.is_ready = True
         port = listener.getsockname()[1]
         self._log.server("init", "model loaded")
