@@ -57,7 +57,7 @@ class Reservation:
         self._is_settled = True
         now, nanos = self._limiter.clock(), billionths(cost) if cost else 0
         began, taken_tokens, taken_nanos = self._began, self._tokens, self._nanos
-        for measure in self._plan.measures:
+        for measure in self._plan.settled:
             measure.settle(now, began, taken_tokens, taken_nanos, tokens, nanos)
 
 
@@ -106,7 +106,11 @@ class InMemoryRateLimiter:
         key = caller.key
         if self._is_off and (key is None or key.is_unlimited):
             return None
-        plan = self._plan(caller, key, demand)
+        account, plan = self._accounts.get(caller.address if key is None else key.id), None
+        if account is not None and account.key is key:
+            plan = account.plans.get((demand.model, demand.endpoint))
+        if plan is None:
+            plan = self._plan(caller, key, demand)
         measures = plan.measures
         if not measures:
             return None

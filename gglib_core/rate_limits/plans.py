@@ -55,10 +55,12 @@ class LimitTable:
 class Plan:
     """The limits that count for a caller's requests of one kind."""
 
-    __slots__ = ("_requests", "_tokens", "has_budget", "measures")
+    __slots__ = ("_requests", "_tokens", "has_budget", "measures", "settled")
 
     def __init__(self, measures: Sequence[Measure], *, has_budget: bool) -> None:
         self.measures = tuple(measures)
+        self.settled = tuple(each for each in measures if not isinstance(each, RequestBucket))
+        """Those that a request's end changes."""
         self.has_budget = has_budget
         self._requests = tuple(each for each in measures if isinstance(each, RequestBucket))
         self._tokens = tuple(each for each in measures if isinstance(each, TokenBucket))
