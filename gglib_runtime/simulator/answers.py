@@ -12,9 +12,9 @@ from typing import Any
 import msgspec
 
 from gglib_runtime.simulator.generation import ApiError, Choice
-from gglib_runtime.simulator.json_schema import make_value
 from gglib_runtime.simulator.prose import echoing_words, prose_words
-from gglib_runtime.simulator.schema_merging import SchemaError
+from gglib_runtime.simulator.schemas.merging import SchemaError
+from gglib_runtime.simulator.schemas.values import make_value
 from gglib_runtime.simulator.text import split_tokens
 from gglib_runtime.simulator.tools import ToolUse, tool_call, tools_to_call
 

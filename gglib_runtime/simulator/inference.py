@@ -8,23 +8,24 @@ from __future__ import annotations
 from typing import Any, cast
 
 from gglib_runtime.simulator.answers import Wanted
-from gglib_runtime.simulator.completions import ChatCompletion, HostedChatCompletion
-from gglib_runtime.simulator.conversations import (
+from gglib_runtime.simulator.dialects.completions import ChatCompletion, HostedChatCompletion
+from gglib_runtime.simulator.dialects.hosted_responses import HostedResponseAnswer
+from gglib_runtime.simulator.dialects.messages import HostedMessageAnswer, MessageAnswer
+from gglib_runtime.simulator.dialects.responses import ResponseAnswer
+from gglib_runtime.simulator.engine import Engine
+from gglib_runtime.simulator.exchange import Exchange
+from gglib_runtime.simulator.generation import ApiError, Generation, json_bytes
+from gglib_runtime.simulator.identifiers import new_identifier
+from gglib_runtime.simulator.logprobs import DEFAULT_ALTERNATIVES
+from gglib_runtime.simulator.reading.conversations import (
     Conversation,
     read_chat,
     read_engine_chat,
     read_messages,
     read_response_input,
 )
-from gglib_runtime.simulator.engine import Engine
-from gglib_runtime.simulator.exchange import Exchange
-from gglib_runtime.simulator.generation import ApiError, Generation, json_bytes
-from gglib_runtime.simulator.hosted_responses import HostedResponseAnswer
-from gglib_runtime.simulator.identifiers import new_identifier
-from gglib_runtime.simulator.json_forms import chat_schema, engine_schema, response_schema
-from gglib_runtime.simulator.logprobs import DEFAULT_ALTERNATIVES
-from gglib_runtime.simulator.messages import HostedMessageAnswer, MessageAnswer
-from gglib_runtime.simulator.parameters import (
+from gglib_runtime.simulator.reading.json_forms import chat_schema, engine_schema, response_schema
+from gglib_runtime.simulator.reading.parameters import (
     ANTHROPIC,
     CHAT_RULES,
     LLAMA,
@@ -35,6 +36,12 @@ from gglib_runtime.simulator.parameters import (
     llama_rules,
     require,
 )
+from gglib_runtime.simulator.reading.tool_offers import (
+    chat_tools,
+    engine_tools,
+    message_tools,
+    response_tools,
+)
 from gglib_runtime.simulator.requests import (
     JsonObject,
     Reading,
@@ -42,14 +49,7 @@ from gglib_runtime.simulator.requests import (
     stop_strings,
     token_limit,
 )
-from gglib_runtime.simulator.responses import ResponseAnswer
 from gglib_runtime.simulator.text import chat_prompt, count_tokens
-from gglib_runtime.simulator.tool_offers import (
-    chat_tools,
-    engine_tools,
-    message_tools,
-    response_tools,
-)
 from gglib_runtime.simulator.tools import ToolUse
 
 _MOST_STOPS = 4

@@ -6,12 +6,12 @@ import time
 from typing import Any, cast
 
 from gglib_runtime.simulator import hosted_models
-from gglib_runtime.simulator.conversations import read_engine_chat
 from gglib_runtime.simulator.engine import Engine
 from gglib_runtime.simulator.exchange import Exchange
 from gglib_runtime.simulator.generation import BUILD, ApiError, json_bytes
 from gglib_runtime.simulator.monitoring import unsupported
-from gglib_runtime.simulator.parameters import kind_of
+from gglib_runtime.simulator.reading.conversations import read_engine_chat
+from gglib_runtime.simulator.reading.parameters import kind_of
 from gglib_runtime.simulator.requests import read_object
 from gglib_runtime.simulator.settings import DEFAULT_SETTINGS, TEMPLATE, TRAINED_CONTEXT
 from gglib_runtime.simulator.text import (

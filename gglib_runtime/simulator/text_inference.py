@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from gglib_runtime.simulator.answers import Wanted
+from gglib_runtime.simulator.dialects.legacy_completions import LegacyCompletion
+from gglib_runtime.simulator.dialects.native import NativeCompletion
+from gglib_runtime.simulator.dialects.text_completions import HostedTextCompletion, TextCompletion
 from gglib_runtime.simulator.engine import Engine
 from gglib_runtime.simulator.exchange import Exchange
 from gglib_runtime.simulator.generation import ApiError
 from gglib_runtime.simulator.hosted_models import must_be_alone
 from gglib_runtime.simulator.identifiers import new_identifier
 from gglib_runtime.simulator.inference import check_engine
-from gglib_runtime.simulator.json_forms import engine_schema
-from gglib_runtime.simulator.legacy_completions import LegacyCompletion
-from gglib_runtime.simulator.native import NativeCompletion
-from gglib_runtime.simulator.parameters import (
+from gglib_runtime.simulator.reading.json_forms import engine_schema
+from gglib_runtime.simulator.reading.parameters import (
     ANTHROPIC,
     COMPLETE_RULES,
     OPENAI,
@@ -31,7 +32,6 @@ from gglib_runtime.simulator.requests import (
     stop_strings,
     token_limit,
 )
-from gglib_runtime.simulator.text_completions import HostedTextCompletion, TextCompletion
 
 _MOST_STOPS = 4
 _OPENAI_LIMIT = 16

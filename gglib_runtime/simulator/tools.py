@@ -15,8 +15,8 @@ from typing import Any, Literal, cast
 import msgspec
 
 from gglib_runtime.simulator.generation import ToolCall
-from gglib_runtime.simulator.json_schema import make_value
-from gglib_runtime.simulator.parameters import as_object
+from gglib_runtime.simulator.reading.parameters import as_object
+from gglib_runtime.simulator.schemas.values import make_value
 from gglib_runtime.simulator.text import split_tokens
 
 Mode = Literal["none", "auto", "required"]

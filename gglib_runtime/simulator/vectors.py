@@ -19,7 +19,7 @@ from gglib_runtime.simulator.engine import Engine
 from gglib_runtime.simulator.exchange import Exchange
 from gglib_runtime.simulator.generation import ApiError, Generation, json_bytes
 from gglib_runtime.simulator.monitoring import unsupported
-from gglib_runtime.simulator.parameters import (
+from gglib_runtime.simulator.reading.parameters import (
     EMBEDDING_RULES,
     OPENAI,
     check_parameters,

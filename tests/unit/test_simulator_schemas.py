@@ -12,10 +12,14 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from gglib_runtime.simulator.json_schema import make_value
-from gglib_runtime.simulator.patterns import PatternError, UnsupportedPattern, compile_pattern
-from gglib_runtime.simulator.schema_checks import check_schema
-from gglib_runtime.simulator.schema_merging import SchemaError
+from gglib_runtime.simulator.schemas.checks import check_schema
+from gglib_runtime.simulator.schemas.merging import SchemaError
+from gglib_runtime.simulator.schemas.patterns import (
+    PatternError,
+    UnsupportedPattern,
+    compile_pattern,
+)
+from gglib_runtime.simulator.schemas.values import make_value
 
 WORDS = ["hello", "there", "quiet", "river"]
 Schema = dict[str, Any]

@@ -2,7 +2,7 @@
 
 Takes the subset that llama.cpp turns into grammars: types, enum, const, properties, items, bounds,
 patterns, formats, anyOf, oneOf (as anyOf), allOf and references into the same document.
-`schema_checks.py` refuses the rest. Keywords that a grammar cannot express are ignored there and
+`checks.py` refuses the rest. Keywords that a grammar cannot express are ignored there and
 here, but for multiples and unique items, which cost nothing to keep.
 """
 
@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any, cast
 
-from gglib_runtime.simulator.patterns import UnsupportedPattern, compile_pattern
-from gglib_runtime.simulator.schema_checks import TYPES
-from gglib_runtime.simulator.schema_merging import JsonObject, Resolver, SchemaError, merged
-from gglib_runtime.simulator.schema_strings import formatted, sized_text
+from gglib_runtime.simulator.schemas.checks import TYPES
+from gglib_runtime.simulator.schemas.merging import JsonObject, Resolver, SchemaError, merged
+from gglib_runtime.simulator.schemas.patterns import UnsupportedPattern, compile_pattern
+from gglib_runtime.simulator.schemas.strings import formatted, sized_text
 
 _HINTS = (
     ("object", ("properties", "required", "additionalProperties", "minProperties")),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gglib_runtime.simulator.completions import DONE
+from gglib_runtime.simulator.dialects.completions import DONE
 from gglib_runtime.simulator.failing import ErrorStyle, failure_object
 from gglib_runtime.simulator.generation import (
     BUILD,

@@ -7,8 +7,8 @@ from typing import Any, cast
 import msgspec
 
 from gglib_runtime.simulator.generation import ApiError
-from gglib_runtime.simulator.json_forms import check_llama_schema, check_strict_schema
-from gglib_runtime.simulator.parameters import as_object
+from gglib_runtime.simulator.reading.json_forms import check_llama_schema, check_strict_schema
+from gglib_runtime.simulator.reading.parameters import as_object
 from gglib_runtime.simulator.tools import Mode, Tool, ToolUse
 
 JsonObject = dict[str, Any]

@@ -12,7 +12,7 @@ from typing import Any, cast
 import msgspec
 
 from gglib_runtime.simulator.generation import ApiError
-from gglib_runtime.simulator.parameters import as_object
+from gglib_runtime.simulator.reading.parameters import as_object
 from gglib_runtime.simulator.text import content_text
 
 JsonObject = dict[str, Any]

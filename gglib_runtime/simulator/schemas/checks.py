@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from gglib_runtime.simulator.patterns import PatternError, UnsupportedPattern, compile_pattern
-from gglib_runtime.simulator.schema_merging import JsonObject, Resolver, SchemaError
+from gglib_runtime.simulator.schemas.merging import JsonObject, Resolver, SchemaError
+from gglib_runtime.simulator.schemas.patterns import (
+    PatternError,
+    UnsupportedPattern,
+    compile_pattern,
+)
 
 TYPES = frozenset({"null", "boolean", "integer", "number", "string", "array", "object"})
 _LENGTHS = ("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gglib_runtime.simulator.dialects.responses import call_item
 from gglib_runtime.simulator.failing import ErrorStyle, failure_object
 from gglib_runtime.simulator.generation import (
     Choice,
@@ -17,7 +18,6 @@ from gglib_runtime.simulator.generation import (
 )
 from gglib_runtime.simulator.identifiers import new_identifier
 from gglib_runtime.simulator.logprobs import chat_logprobs
-from gglib_runtime.simulator.responses import call_item
 
 JsonObject = dict[str, Any]
 _ECHOED: tuple[tuple[str, object], ...] = (

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, cast
 
 from gglib_runtime.simulator.generation import ApiError
-from gglib_runtime.simulator.parameters import as_object
-from gglib_runtime.simulator.schema_checks import check_schema
-from gglib_runtime.simulator.schema_merging import SchemaError
+from gglib_runtime.simulator.reading.parameters import as_object
+from gglib_runtime.simulator.schemas.checks import check_schema
+from gglib_runtime.simulator.schemas.merging import SchemaError
 
 JsonObject = dict[str, Any]
 ANY_OBJECT: JsonObject = {

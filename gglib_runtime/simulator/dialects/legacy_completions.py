@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from gglib_runtime.simulator.dialects.messages import PING
 from gglib_runtime.simulator.failing import ErrorStyle, failure_object
 from gglib_runtime.simulator.generation import Generation, json_bytes, named_event
-from gglib_runtime.simulator.messages import PING
 
 _HUMAN = "\n\nHuman:"
 
