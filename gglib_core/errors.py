@@ -49,10 +49,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gglib_core.rate_limiting import Standing
 
 
 class GglibError(Exception):
     """Parent of every error that gglib raises on purpose."""
+
+    problems: tuple[tuple[str, str], ...] = ()
+    """Every field or setting that is wrong, each with what is, where that is known."""
 
 
 class RequestError(GglibError):
@@ -65,9 +72,16 @@ class RequestError(GglibError):
 class InvalidRequest(RequestError):
     """A field of the request is missing, malformed or out of bounds."""
 
-    def __init__(self, message: str, *, param: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        problems: Sequence[tuple[str, str]] = (),
+    ) -> None:
         super().__init__(message)
-        self.param = param
+        self.param = param or (problems[0][0] if problems else None)
+        self.problems = tuple(problems)
 
 
 class UnknownModel(RequestError):
@@ -174,6 +188,9 @@ class OutOfScope(AccessError):
 
 class LimitError(GglibError):
     """The caller has used up what it may use."""
+
+    standing: Standing | None = None
+    """What is left of the caller's limits, where somebody has looked."""
 
 
 class RateLimited(LimitError):
@@ -354,6 +371,19 @@ class CatalogError(GglibError):
 class InvalidModel(CatalogError):
     """A property of a model is not acceptable."""
 
+    def __init__(self, message: str, problems: Sequence[tuple[str, str]] = ()) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems)
+
+    @classmethod
+    def for_known_file(cls, path: str, owner: str) -> InvalidModel:
+        """The file is a model's already, and nobody said that a second entry is meant."""
+        issue = (
+            f"{path} is in the catalog already, as {owner!r}. To have it once more with other "
+            "settings, give another name with --name."
+        )
+        return cls(issue, [("path", issue)])
+
 
 class NameTaken(CatalogError):
     """Another model has this name or alias already."""
@@ -361,6 +391,7 @@ class NameTaken(CatalogError):
     def __init__(self, name: str, owner: str) -> None:
         super().__init__(f"The name {name!r} is taken by the model {owner!r}.")
         self.name = name
+        self.problems = (("name", str(self)),)
 
 
 class NoSuchModel(CatalogError):
@@ -373,6 +404,10 @@ class NoSuchModel(CatalogError):
 
 class InvalidKey(CatalogError):
     """A property of an API key is not acceptable."""
+
+    def __init__(self, message: str, problems: Sequence[tuple[str, str]] = ()) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems)
 
 
 class NoSuchKey(CatalogError):
@@ -388,6 +423,7 @@ class KeyNameTaken(CatalogError):
     def __init__(self, name: str) -> None:
         super().__init__(f"There is an API key {name!r} already; rotate it, or give another name.")
         self.name = name
+        self.problems = (("name", str(self)),)
 
 
 class DatabaseError(CatalogError):
@@ -401,6 +437,7 @@ class GgufError(GglibError):
         super().__init__(f"{path}: {reason}")
         self.path = path
         self.reason = reason
+        self.problems = (("path", str(self)),)
 
 
 class ConfigError(GglibError):

@@ -16,7 +16,8 @@ from gglib_core.keys import Allowance, ApiKey, Endpoint
 class LimitRule:
     """A further limit, on each caller by itself; all that match a request have to hold.
 
-    What is None matches whatever the request has.
+    What is None matches whatever the request has, except that a rule without an endpoint is about
+    inference, as are the limits that are no rules: a look at something uses nothing up.
     """
 
     allowance: Allowance

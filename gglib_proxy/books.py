@@ -57,8 +57,20 @@ class Books:
         `answer` are the most tokens that the answer may have.
         """
         demand = _demand(route, model, body_bytes, answer)
-        reservation = self.limiter.reserve(entry.caller, demand)
-        return Account(self, entry, route, model, reservation, ending)
+        return Account(self, entry, route, model, self._reserve(entry, demand), ending)
+
+    def reserve_look(self, entry: Entry, route: Route) -> Reservation | None:
+        """For a request that asks no model; raises LimitError where none is left."""
+        if route.endpoint is None:
+            return None
+        return self._reserve(entry, Demand(model="", endpoint=route.endpoint, tokens=0))
+
+    def _reserve(self, entry: Entry, demand: Demand) -> Reservation | None:
+        try:
+            return self.limiter.reserve(entry.caller, demand)
+        except LimitError as error:
+            error.standing = self.limiter.standing(entry.caller, demand)
+            raise
 
     def refused(self, error: BaseException) -> None:
         """Count what was refused at the door."""

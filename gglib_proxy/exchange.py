@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from gglib_core.activity import EngineActivity
 from gglib_core.errors import (
     GglibError,
+    LimitError,
     UpstreamError,
     UpstreamLost,
     UpstreamTimeout,
@@ -22,10 +23,10 @@ from gglib_core.errors import (
 )
 from gglib_core.generations import CLIENT_LEFT
 from gglib_core.ports import Lease
-from gglib_core.rate_limiting import Caller
+from gglib_core.rate_limiting import Caller, Reservation
 from gglib_core.swaps import Requester
 from gglib_core.tracing import TRACE_HEADERS, RequestTrace, RequestTracer
-from gglib_proxy.books import Account
+from gglib_proxy.books import Account, standing_lines
 from gglib_proxy.door.door import Entry
 from gglib_proxy.errors import (
     describe_error,
@@ -100,6 +101,7 @@ class Exchange:
         "_is_running",
         "_last_byte",
         "_lease",
+        "_look",
         "_lost",
         "_passage",
         "_plane",
@@ -153,6 +155,7 @@ class Exchange:
         self._is_ended = False
         self._is_head_sent = False
         self._lost: UpstreamLost | None = None  # with a connection; the request is sent once more
+        self._look: Reservation | None = None  # of a request that asks no model
         self._is_running = False
         self._framing = NONE
         self._border: EventBorder | None = None
@@ -352,6 +355,7 @@ class Exchange:
         return lines if self._account is None else lines + self._account.header_lines()
 
     async def _ask_control(self) -> None:
+        self._look = self._plane.books.reserve_look(self._entry, self.route)
         origin = await self._plane.control_origin()
         head = request_head(
             self.request,
@@ -427,6 +431,8 @@ class Exchange:
             self.request.method, self.route.path, self._status, now - self._started
         )
         generation = None
+        if self._look is not None:
+            self._look.settle(tokens=0, cost=0.0)
         if self._account is not None:
             generation = self._account.close(
                 lease,
@@ -653,7 +659,10 @@ class Exchange:
         self._plane.books.refused(error)
         if not self._is_head_sent:
             self._is_head_sent = True
-            self.client.answer_error(error, self.route.dialect, self.request, self._answer_lines())
+            lines = self._answer_lines()
+            if isinstance(error, LimitError) and error.standing is not None:
+                lines += standing_lines(error.standing)
+            self.client.answer_error(error, self.route.dialect, self.request, lines)
             return
         if self._border is None or self._framing is LENGTH or not self._border.is_reached:
             self.client.cut(is_abrupt=self._framing is CLOSE)

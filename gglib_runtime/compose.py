@@ -128,14 +128,14 @@ async def _serve(
         # Around the supervisor too: a signal that comes while engines end must not kill us.
         signals = stack.enter_context(open_signals())
         retention = Retention(seconds=settings.generation_retention_seconds)
+        limiter = InMemoryRateLimiter(settings.allowance, settings.limits)
+        budgets_changed = await stack.enter_async_context(
+            open_spending(limiter, SqlSpendHistory(database), keys)
+        )
         generations = await stack.enter_async_context(
             open_generation_log(
                 database, unwritten=settings.paths.unwritten_generations, retention=retention
             )
-        )
-        limiter = InMemoryRateLimiter(settings.allowance, settings.limits)
-        budgets_changed = await stack.enter_async_context(
-            open_spending(limiter, SqlSpendHistory(database), keys)
         )
         ledger = await stack.enter_async_context(open_sql_swap_ledger(database))
         swaps = SwapTally(ledger)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from gglib_core.errors import LimitError, QuotaExceeded, RateLimited
-from gglib_core.keys import Allowance, ApiKey
+from gglib_core.keys import Allowance, ApiKey, Endpoint
 from gglib_core.rate_limiting import Demand, LimitRule, Standing
 from gglib_core.rate_limits.measures import Measure, RequestBucket, TokenBucket
 
@@ -24,7 +24,7 @@ class _CompiledRule:
         self._key = _glob(rule.key)
 
     def matches(self, key: ApiKey | None, demand: Demand) -> bool:
-        if self.rule.endpoint not in (None, demand.endpoint):
+        if demand.endpoint is not (self.rule.endpoint or Endpoint.INFERENCE):
             return False
         if self._key is not None and (key is None or not self._key.match(key.name)):
             return False
@@ -45,8 +45,9 @@ class LimitTable:
         self, key: ApiKey | None, demand: Demand
     ) -> Iterator[tuple[LimitRule | None, Allowance]]:
         """The allowances that count, each with the rule that it comes from."""
-        own = self._defaults if key is None else self._defaults.overridden_by(key.allowance)
-        yield None, own
+        if demand.endpoint is Endpoint.INFERENCE:
+            own = self._defaults if key is None else self._defaults.overridden_by(key.allowance)
+            yield None, own
         for each in self._rules:
             if each.matches(key, demand):
                 yield each.rule, each.rule.allowance

@@ -7,19 +7,30 @@ import json
 import random
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gglib_core.errors import RateLimited, RequestCancelled
 from gglib_core.generations import Generation, InMemoryGenerationLog
-from gglib_core.rate_limiting import Caller, Demand, Standing
+from gglib_core.keys import Allowance, Endpoint
+from gglib_core.rate_limiting import Caller, Demand, LimitRule, Standing
+from gglib_core.rate_limits import InMemoryRateLimiter
 from gglib_proxy.books import Books
 from gglib_proxy.limits import Limits
 from gglib_proxy.traffic import Traffic
 from tests.catalog_entries import model
 from tests.planes import BODY, CHAT, EMBEDDER, STREAM_BODY, Relay, relaying
-from tests.upstreams import Peer, answering, event, response, silent, stream
+from tests.upstreams import (
+    Peer,
+    answering,
+    event,
+    open_unix_upstream,
+    response,
+    silent,
+    stream,
+)
 
 PATH = "/v1/chat/completions"
 TIMINGS = {"cache_n": 3, "prompt_n": 7, "predicted_n": 8, "predicted_per_second": 250.5}
@@ -171,6 +182,28 @@ async def test_a_look_at_an_engine_is_no_generation() -> None:
         await records_of(relay, log, 1)
 
 
+STANDING = Standing(
+    limit_requests=5,
+    remaining_requests=4,
+    reset_requests_seconds=12.5,
+    limit_tokens=900,
+    remaining_tokens=800,
+    reset_tokens_seconds=75.0,
+)
+
+
+class FakeReservation:
+    """Tells its limiter what was settled."""
+
+    standing: Standing | None = STANDING
+
+    def __init__(self, settled: list[tuple[int, float]]) -> None:
+        self._settled = settled
+
+    def settle(self, *, tokens: int, cost: float) -> None:
+        self._settled.append((tokens, cost))
+
+
 class FakeLimiter:
     """Refuses what it is told to refuse, and keeps what was settled."""
 
@@ -178,23 +211,15 @@ class FakeLimiter:
         self.error = error
         self.demands: list[Demand] = []
         self.settled: list[tuple[int, float]] = []
-        self.standing: Standing | None = Standing(
-            limit_requests=5,
-            remaining_requests=4,
-            reset_requests_seconds=12.5,
-            limit_tokens=900,
-            remaining_tokens=800,
-            reset_tokens_seconds=75.0,
-        )
 
-    def reserve(self, caller: Caller, demand: Demand) -> FakeLimiter:
+    def reserve(self, caller: Caller, demand: Demand) -> FakeReservation:
         if self.error is not None:
             raise self.error
         self.demands.append(demand)
-        return self
+        return FakeReservation(self.settled)
 
-    def settle(self, *, tokens: int, cost: float) -> None:
-        self.settled.append((tokens, cost))
+    def standing(self, caller: Caller, demand: Demand) -> Standing | None:
+        return STANDING
 
     def reset(self, caller_name: str | None = None) -> int:
         return 0
@@ -363,3 +388,28 @@ async def test_a_pause_refuses_what_is_new_and_lets_what_runs_go_on() -> None:
         assert (await relay.client.answer()).status == 200
         traffic.resume()
         assert (await other.ask("POST", PATH, BODY)).status == 200
+
+
+async def test_whoever_is_refused_is_told_what_is_left() -> None:
+    limiter = FakeLimiter(RateLimited("tokens_per_minute", 900, 2.2))
+    async with relaying(books=books(InMemoryGenerationLog(), limiter=limiter)) as relay:
+        answer = await relay.client.ask("POST", PATH, BODY)
+        assert answer.status == 429
+        assert answer.headers["x-ratelimit-remaining-tokens"] == "800"
+
+
+async def test_a_rule_about_lists_limits_looks_at_lists(tmp_path: Path) -> None:
+    rule = LimitRule(allowance=Allowance(requests_per_minute=2), endpoint=Endpoint.MODELS)
+    limiter = InMemoryRateLimiter(Allowance(requests_per_minute=1), [rule])
+    control = str(tmp_path / "control")
+    async with (
+        open_unix_upstream(control, answering()),
+        relaying(
+            books=books(InMemoryGenerationLog(), limiter=limiter), control_path=control
+        ) as relay,
+    ):
+        looks = [(await relay.client.ask("GET", "/v1/models")).status for _ in range(3)]
+        assert looks == [200, 200, 429]
+        assert (await relay.client.ask("GET", "/")).status == 200
+        asked = [(await relay.client.ask("POST", PATH, BODY)).status for _ in range(2)]
+        assert asked == [200, 429]
