@@ -53,7 +53,8 @@ def chaos(
         print_json({"all_kept": kept, "experiments": [asdict(each) for each in outcomes]})
     else:
         skipped = f", {counts['skip']} skipped" if counts["skip"] else ""
-        click.echo(f"{counts['pass']} promises kept, {counts['fail']} broken{skipped}.")
+        promises = "promise" if counts["pass"] == 1 else "promises"
+        click.echo(f"{counts['pass']} {promises} kept, {counts['fail']} broken{skipped}.")
     return ExitCode.FAILURE if counts["fail"] else ExitCode.OK
 
 

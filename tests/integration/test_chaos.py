@@ -14,6 +14,7 @@ import pytest
 from gglib_runtime.chaos.matrix import MATRIX, run_matrix
 from gglib_runtime.chaos.outcome import Outcome, Verdict
 from gglib_runtime.settings import load_settings
+from tests.certificates import issue_pair
 from tests.command_line import REPOSITORY, Shell
 from tests.faults import faulty_server
 
@@ -100,6 +101,27 @@ def test_a_running_server_is_left_alone_and_its_settings_count(tmp_path: Path) -
         assert experiment["seen"] == ("504 upstream_timeout (with first_byte_timeout_seconds = 1)")
         assert server.engines() == [engine]
         assert server.chat("alpha").status_code == 200
+
+
+def test_settings_that_would_be_in_the_way_are_set_aside(tmp_path: Path) -> None:
+    shell = Shell(tmp_path)
+    pair = issue_pair(tmp_path)
+    config = tmp_path / "config.toml"
+    config.write_text(f"""
+host = "unix:{tmp_path}/endpoint.sock"
+tls_cert = "{pair.certificate}"
+tls_key = "{pair.key}"
+database_url = "postgresql+psycopg://nobody@127.0.0.1:1/none"
+llama_server = "/bin/false"
+limits = [{{ models = "*", requests_per_minute = 1 }}]
+max_connections_per_peer = 1
+default_model = "mine"
+""")
+    shown = shell.process(
+        *("chaos", "--config", config, "--set", "requests_per_minute=1", "--only", "engine-error")
+    )
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    assert "1 promise kept" in shown.stdout
 
 
 async def test_a_server_that_forgets_its_promises_is_found_out(
