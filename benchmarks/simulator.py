@@ -39,6 +39,7 @@ async def measure_simulator(
     )
     port = free_port()
     async with program(_command(port), port) as server:
+        await keep_busy(server.port, CHAT, chat_body("alpha"), connections=1, seconds=1)
         await _measure_requests(server, scale, report)
         await _measure_memory(server, report)
         await _measure_schedules(server, scale, report)
@@ -73,8 +74,10 @@ async def _measure_requests(server: Server, scale: Scale, report: Report) -> Non
         tally = await keep_busy(
             server.port, CHAT, body, connections=connections, seconds=scale.seconds
         )
-        marks = {"p99_ms": at_most(5.0), "errors": at_most(0)}
-        if connections > 1:
+        marks = {"errors": at_most(0)}
+        if connections == 1:  # with more of them each waits for the others
+            marks["p99_ms"] = at_most(5.0)
+        else:
             marks["requests_per_second"] = at_least(10_000)
         report.add(
             f"whole answers, {connections} connections",

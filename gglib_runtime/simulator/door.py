@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Literal
 
-from gglib_runtime.simulator.exchange import Request
 from gglib_runtime.simulator.limits import Exceeded
 
 _WELL_FORMED = re.compile(r"[\x21-\x7e]+").fullmatch
@@ -20,9 +19,8 @@ _SCHEME = "bearer "
 KeyMode = Literal["own", "any", "other", "ignored"]
 
 
-def given_key(request: Request) -> str:
-    """The key that a request brings; empty where it brings none."""
-    headers = request.headers
+def given_key(headers: Mapping[bytes, bytes]) -> str:
+    """The key in a request's headers, whose names are in lower case; empty where there is none."""
     given = headers.get(b"x-api-key") or headers.get(b"authorization", b"")
     key = given.decode("latin-1")
     return key[len(_SCHEME) :] if key[: len(_SCHEME)].lower() == _SCHEME else key

@@ -23,7 +23,6 @@ from gglib_runtime.simulator.behaviour import (
 )
 from gglib_runtime.simulator.direction import Direction
 from gglib_runtime.simulator.door import (
-    given_key,
     limit_lines,
     limit_message,
     opens,
@@ -146,10 +145,10 @@ class Engine:
             self._handle_alone(exchange)
         elif not self.is_ready:
             self.refuse(exchange, 503, "Loading model")
-        elif request.path not in _PUBLIC_PATHS and not self._opens(given_key(request)):
+        elif request.path not in _PUBLIC_PATHS and not self._opens(request.key):
             self.log.server("operator()", "unauthorized: Invalid API Key", "W")
             exchange.answer(401, UNAUTHORISED)
-        elif request.method != "POST" or not self._is_limited(exchange, given_key(request)):
+        elif request.method != "POST" or not self._is_limited(exchange, request.key):
             self._dispatch(exchange)
 
     def _handle_alone(self, exchange: Exchange) -> None:
@@ -161,7 +160,7 @@ class Engine:
             else:
                 self.refuse(exchange, 503, "The simulator is not ready.")
             return
-        key = given_key(request)
+        key = request.key
         if not self._is_up():
             self.refuse(exchange, 503, "The simulator is not ready.")
         elif not self._opens(key):
@@ -256,7 +255,7 @@ class Engine:
             return None
         asked = Asked(
             model=model,
-            key=given_key(request),
+            key=request.key,
             endpoint=request.path,
             body=request.body,
             is_stream=is_stream,
@@ -290,7 +289,7 @@ class Engine:
         if not self.direction.limiter.is_empty:
             self.direction.limiter.spend(
                 generation.prompt_tokens + generation.count,
-                key=given_key(exchange.request),
+                key=exchange.request.key,
                 address=exchange.peer,
                 endpoint=exchange.request.path,
             )

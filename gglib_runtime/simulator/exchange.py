@@ -23,6 +23,8 @@ class Request:
     body: bytes
     wants_close: bool
     is_http10: bool = False
+    key: str = ""
+    """That the client brings."""
 
 
 class Exchange:

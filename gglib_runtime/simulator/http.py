@@ -15,7 +15,7 @@ import struct
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from gglib_proxy.errors import Refusal
 from gglib_proxy.http1.heads import LAST_CHUNK, chunk
@@ -23,9 +23,12 @@ from gglib_proxy.http1.requests import Request as WireRequest
 from gglib_proxy.http1.requests import RequestReader
 from gglib_proxy.limits import Limits
 from gglib_proxy.members import Members
-from gglib_proxy.tls import TlsConnection
+from gglib_runtime.simulator.door import given_key
 from gglib_runtime.simulator.exchange import JSON, Exchange, Request
 from gglib_runtime.simulator.wire import LlamaServerWire, Wire
+
+if TYPE_CHECKING:
+    from gglib_proxy.tls import TlsConnection
 
 ENGINE_LIMITS = Limits(
     max_body_bytes=100 * 1024 * 1024,
@@ -247,17 +250,20 @@ class Connection(asyncio.Protocol):
                 body=body,
                 wants_close=not request.keep_alive,
                 is_http10=last.is_http10,
+                key=last.key,
             )
         self._server.options.wire.check(request)
+        headers = dict(request.headers)
         self._last_seen = request
         self._last = Request(
             method=request.method,
             path=request.path.decode("latin-1"),
             query=request.query.decode("latin-1"),
-            headers=dict(request.headers),
+            headers=headers,
             body=body,
             wants_close=not request.keep_alive,
             is_http10=request.is_http10,
+            key=given_key(headers),
         )
         return self._last
 

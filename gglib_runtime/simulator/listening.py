@@ -13,8 +13,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from gglib_proxy.accept_loop import BACKLOG, AcceptLoop
-from gglib_proxy.tls import HANDSHAKE_SECONDS, TlsConnection
-from gglib_runtime.simulator.http import HttpServer
+from gglib_runtime.simulator.http import Connection, HttpServer
 
 TlsContext = Callable[[], ssl.SSLContext]
 """The context for a connection that comes now."""
@@ -49,10 +48,14 @@ class Listening:
         connection = server.new_connection()
         if self._tls is None:
             return connection
+        return self._secured(connection, self._tls())
+
+    def _secured(self, connection: Connection, context: ssl.SSLContext) -> asyncio.Protocol:
+        from gglib_proxy.tls import HANDSHAKE_SECONDS, TlsConnection
+
         deadline = self._loop.time() + HANDSHAKE_SECONDS
-        return TlsConnection(
-            self._tls(), connection, handshakes=server.handshakes, deadline=deadline
-        )
+        handshakes = self._server.handshakes
+        return TlsConnection(context, connection, handshakes=handshakes, deadline=deadline)
 
     def set_refusing(self, wanted: bool) -> None:
         """Let the system refuse connections, or take them again.

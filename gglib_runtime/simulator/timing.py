@@ -42,6 +42,8 @@ class Timing:
         self._has_many_models = has_many_models
         self._by_model: dict[str, Slots] = {}
         self._asked: dict[str, ProfileChoice] = {}
+        self._plain: tuple[AnswerPlan | None, AnswerPlan] = (None, direction.plan)
+        """The plan that was settled last where nothing is drawn, and what came of it."""
 
     def settled(
         self, plan: AnswerPlan, body: Mapping[str, Any], model: str, number: int
@@ -53,16 +55,22 @@ class Timing:
         if plan.tokens:
             return plan
         asked = body.get("seed")
+        if plan is self._plain[0] and asked is None and self._profile(plan, model) is INSTANT:
+            return self._plain[1]
         changes: dict[str, Any] = {
             "tokens": ALONE_TOKENS if self._has_many_models else DEFAULT_TOKENS
         }
         if isinstance(asked, int) and not isinstance(asked, bool):
             changes["seed"] = asked
             plan = msgspec.structs.replace(plan, seed=asked)
-        length = self._profile(plan, model).output_tokens
+        profile = self._profile(plan, model)
+        length = profile.output_tokens
         if length is not None:
             changes["tokens"] = max(round(length.draw(self._random(plan, number, "length"))), 1)
-        return msgspec.structs.replace(plan, **changes)
+        settled = msgspec.structs.replace(plan, **changes)
+        if plan is self._direction.plan and profile is INSTANT and asked is None:
+            self._plain = (plan, settled)
+        return settled
 
     def pace(self, plan: AnswerPlan, model: str, prompt_tokens: int, number: int) -> Pace | None:
         """How fast the answer comes; None for all at once."""

@@ -80,6 +80,16 @@ async def test_the_admin_key_opens_it_and_nothing_else_does() -> None:
             assert (await simulated.get("/admin/stats", headers=headers)).status == status
 
 
+async def test_without_a_key_pages_in_a_browser_may_not_use_it() -> None:
+    page = {"Origin": "http://elsewhere.example"}
+    async with simulating() as simulated:
+        assert (await simulated.get("/admin/stats", headers=page)).status == 403
+        assert (await simulated.get("/admin/stats")).status == 200
+    async with simulating("--admin-key", "secret") as simulated:
+        headers = page | {"X-Admin-Key": "secret"}
+        assert (await simulated.get("/admin/stats", headers=headers)).status == 200
+
+
 async def test_unknown_paths_and_methods_are_told() -> None:
     async with simulating() as simulated:
         assert (await simulated.get("/admin/nothing")).status == 404

@@ -1,6 +1,7 @@
 """The admin API: configuration, statistics, scenarios and rate limits, while the simulator runs.
 
-Who has the admin key may use it; where none was given, who asks from this machine.
+Who has the admin key may use it; where none was given, who asks from this machine, but for pages in
+a browser, which may be anybody's.
 """
 
 from __future__ import annotations
@@ -65,9 +66,11 @@ def _check_key(engine: Engine, exchange: Exchange) -> None:
             raise _Refused(
                 401, "The header X-Admin-Key is missing, or its key is not the right one."
             )
-    elif not _is_this_machine(exchange.peer):
+    elif not _is_this_machine(exchange.peer) or b"origin" in exchange.request.headers:
         raise _Refused(
-            403, "Start the simulator with --admin-key to use the admin API from other machines."
+            403,
+            "Start the simulator with --admin-key to use the admin API from other machines, or "
+            "from pages in a browser.",
         )
 
 

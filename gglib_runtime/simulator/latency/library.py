@@ -13,7 +13,6 @@ from pathlib import Path
 import msgspec
 
 from gglib_runtime.simulator.latency.profile import INSTANT, LatencyProfile
-from gglib_runtime.simulator.latency.samples import BadSamples, read_samples
 from gglib_runtime.simulator.problems import explained
 
 _SHIPPED = Path(__file__).with_name("profiles.toml")
@@ -52,6 +51,8 @@ def find_profile(name: str) -> LatencyProfile:
         raise UnknownProfile(f"There is no profile {name!r} and no such file. Known are: {known}.")
     if path.suffix == ".toml":
         return _read_profile(path)
+    from gglib_runtime.simulator.latency.samples import BadSamples, read_samples
+
     try:
         return read_samples(path)
     except BadSamples as error:
