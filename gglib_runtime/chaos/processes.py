@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from gglib_runtime.settings import Settings
 
 _STREAMS = 4
-_WEDGE_SECONDS = 2.0
+_WEDGE_SECONDS, _NOTICE_SECONDS = 2.0, 10.0
+"""How long an engine is silent here, and in how much more it is noticed."""
 _PAUSE_SECONDS = 3.0
 _START_SECONDS, _END_SECONDS = 20.0, 10.0
 """In which engines are started, and those that gglib leaves behind have ended."""
@@ -157,8 +159,19 @@ async def _stopped_engine(stage: Stage) -> str:
     return f"{end}; the engine was ended"
 
 
-def _no_wedge(settings: Settings) -> str | None:
-    return None if settings.wedge_seconds else "wedge_seconds is 0: nothing is recycled"
+def _no_wedge(*time_outs: str) -> Callable[[Settings], str | None]:
+    """Where nothing is taken for wedged, or one of `time_outs` gives up before."""
+
+    def void(settings: Settings) -> str | None:
+        if not settings.wedge_seconds:
+            return "wedge_seconds is 0: nothing is recycled"
+        noticed = settings.wedge_seconds + _NOTICE_SECONDS
+        for key in (*time_outs, "request_timeout_seconds"):
+            if 0 < getattr(settings, key) <= noticed:
+                return f"{key} gives up before wedge_seconds have passed"
+        return None
+
+    return void
 
 
 # gglib and its clients
@@ -268,7 +281,7 @@ EXPERIMENTS = (
         promise="its requests get 502 that says so; it is ended, and loaded anew",
         run=_wedged,
         shortened={"wedge_seconds": _WEDGE_SECONDS},
-        void=_no_wedge,
+        void=_no_wedge("first_byte_timeout_seconds"),
     ),
     Experiment(
         name="stopped-engine",
@@ -276,7 +289,7 @@ EXPERIMENTS = (
         promise="an error event or a cut; it is ended, and loaded anew",
         run=_stopped_engine,
         shortened={"wedge_seconds": _WEDGE_SECONDS},
-        void=_no_wedge,
+        void=_no_wedge("chunk_timeout_seconds"),
     ),
     Experiment(
         name="paused",
