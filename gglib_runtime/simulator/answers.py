@@ -45,6 +45,8 @@ class Author:
     model: str
     length: int
     """Tokens of prose, where nothing limits it."""
+    seed: int | None = None
+    """Of answers whose request has none of its own."""
     is_plain: bool
     """Whether the answers name the model and echo what was asked, for tests to see; else prose."""
 
@@ -81,7 +83,8 @@ def _prose(author: Author, wanted: Wanted, most: int, index: int) -> Choice:
 
 
 def _seed(author: Author, wanted: Wanted, index: int) -> str:
-    return f"{wanted.seed} {author.model} {index} {wanted.asked}"
+    seed = author.seed if wanted.seed is None else wanted.seed
+    return f"{seed} {author.model} {index} {wanted.asked}"
 
 
 def _json_words(value: object) -> list[str]:

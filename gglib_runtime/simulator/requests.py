@@ -132,6 +132,7 @@ class Reading:
         author = Author(
             model=self.model,
             length=self._plan.tokens,
+            seed=self._plan.seed,
             is_plain=not self._engine.is_alone,
         )
         choices = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import jsonschema
@@ -45,6 +46,15 @@ def test_a_stop_string_is_never_in_the_answer(asked: str, most: int, stops: list
 def test_a_limit_ends_an_answer(most: int, count: int, finish: str) -> None:
     [choice] = make_choices(HOSTED, Wanted(asked="hello"), most)
     assert (choice.count, choice.finish) == (count, finish)
+
+
+def test_the_request_s_seed_goes_before_the_simulator_s() -> None:
+    def text(own: int | None, asked: int | None) -> str:
+        author = replace(HOSTED, seed=own)
+        return make_choices(author, Wanted(asked="hello", seed=asked), 96)[0].text
+
+    assert text(1, None) == text(2, 1) == text(None, 1)
+    assert text(1, None) != text(2, None)
 
 
 def test_an_engine_says_its_name_and_what_was_asked() -> None:
