@@ -238,7 +238,8 @@ def bounded(limit: int) -> int:
 
 def new_swap_id(created: float) -> str:
     """An id that no other swap has; the order of ids is that of their swaps."""
-    return f"swap-{int(created * 1000):012x}{secrets.token_hex(5)}"
+    # In microseconds: a launch after another, at once, must not come before it.
+    return f"swap-{int(created * 1e6):014x}{secrets.token_hex(4)}"
 
 
 @functools.lru_cache(maxsize=256)

@@ -24,7 +24,7 @@ from tests.swaps import a_swap, swap_id
 
 
 def test_ids_sort_as_their_swaps_follow_each_other_and_are_never_equal() -> None:
-    times = [0.0, 1.0, 999.999, 1000.0, 1_700_000_000.0, 1_700_000_000.001, 9e9]
+    times = [0.0, 1.0, 999.999, 1000.0, 1_700_000_000.0, 1_700_000_000.000002, 9e9]
     ids = [new_swap_id(created) for created in times]
     assert ids == sorted(ids)
     assert len({new_swap_id(1.0) for _ in range(1000)}) == 1000
