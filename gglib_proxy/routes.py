@@ -50,6 +50,8 @@ class Route:
     """Whether `stream` in the body asks for an event stream; elsewhere engines ignore it."""
     has_inputs: bool = False
     """Whether the body has a list `input` whose length is limited."""
+    also_for: Endpoint | None = None
+    """Another scope that is enough."""
 
 
 def _inference(
@@ -86,8 +88,20 @@ def _local(path: str) -> Route:
     return Route(path=path, plane=Plane.LOCAL, methods=("GET", "HEAD"), endpoint=None)
 
 
-def _control(path: str, endpoint: Endpoint | None, dialect: Dialect = Dialect.OPENAI) -> Route:
-    return Route(path=path, plane=Plane.CONTROL, methods=(), endpoint=endpoint, dialect=dialect)
+def _control(
+    path: str,
+    endpoint: Endpoint | None,
+    dialect: Dialect = Dialect.OPENAI,
+    also_for: Endpoint | None = None,
+) -> Route:
+    return Route(
+        path=path,
+        plane=Plane.CONTROL,
+        methods=(),
+        endpoint=endpoint,
+        dialect=dialect,
+        also_for=also_for,
+    )
 
 
 UPSTREAM_PREFIX = "/upstream/"
@@ -137,9 +151,9 @@ ROUTES = (
     _control("/models", Endpoint.MODELS),
     _control("/models/load", Endpoint.INFERENCE),
     _control("/models/unload", Endpoint.ADMIN),
-    _control("/v1/generation", Endpoint.MODELS),
-    _control("/v1/generations", Endpoint.MODELS),
-    _control("/v1/generations.csv", Endpoint.MODELS),
+    _control("/v1/generation", Endpoint.MODELS, also_for=Endpoint.LOGS),
+    _control("/v1/generations", Endpoint.MODELS, also_for=Endpoint.LOGS),
+    _control("/v1/generations.csv", Endpoint.MODELS, also_for=Endpoint.LOGS),
     _control("/api/v1/{owner}", Endpoint.ADMIN),
     _control("/admin/logs", Endpoint.LOGS, Dialect.ADMIN),
     _control("/admin/{path}", Endpoint.ADMIN, Dialect.ADMIN),
@@ -166,7 +180,11 @@ def find_route(path: bytes) -> Route:
 
 
 def _find_control_route(path: bytes) -> Route:
-    """As the control plane will see the path: no encoding may hide what it needs a key for."""
+    """As the control plane will see the path: nothing may hide what it needs a key for.
+
+    Before it looks for a path, werkzeug decodes it and takes slashes at its start for one.
+    """
+    path = b"/" + path.lstrip(b"/")
     route = _CONTROL.get(path.rstrip(b"/") or b"/")
     if route is not None:
         return route

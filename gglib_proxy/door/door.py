@@ -24,6 +24,7 @@ from gglib_proxy.routes import Route
 _ENTRY = "entry"
 _EVERYTHING = frozenset(Endpoint)
 _ADMIN_HEADER = b"x-admin-key"
+_ADMIN_ENDPOINTS = frozenset({Endpoint.ADMIN, Endpoint.LOGS})
 _SECRET_HEADERS = (b"x-api-key", b"api-key", _ADMIN_HEADER)
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _is_request_id = re.compile(rb"[A-Za-z0-9._:+/=@-]{1,128}").fullmatch
@@ -92,7 +93,7 @@ class Door:
     def enter(self, request: Request, route: Route, peer: str) -> Entry:
         """What follows from the request's head; `peer` is the address of its connection."""
         entry = request.built.get(_ENTRY)
-        if entry is None or entry.rules is not self.rules or entry.expires < self._clock():
+        if entry is None or entry.rules is not self.rules or entry.expires <= self._clock():
             entry = request.built[_ENTRY] = self._entry(request, route, peer)
         return entry
 
@@ -121,27 +122,36 @@ class Door:
         keys = self.rules.keys
         secret = presented_secret(request, route)
         key = keys.find(secret) if secret else None
-        if keys.is_open or route.endpoint is None:
+        if keys.is_open:
             return key, None
+        refusal = self._objection(key, is_missing=not secret)
+        if route.endpoint is None:  # whoever has no good key is nobody in particular
+            return key if refusal is None else None, None
+        if refusal is None and key is not None and not _is_for(key, route):
+            refusal = OutOfScope(key.mask, f"{route.endpoint} endpoints")
+        return key, refusal
+
+    def _objection(self, key: ApiKey | None, *, is_missing: bool) -> GglibError | None:
+        """Why the key counts nowhere, if it does not."""
         if key is None:
-            return None, InvalidApiKey(is_missing=not secret)
+            return InvalidApiKey(is_missing=is_missing)
         if not key.is_enabled:
-            return key, KeyDisabled(key.mask)
-        if key.expires is not None and key.expires <= self._clock():
-            return key, KeyExpired(key.mask)
-        if route.endpoint not in key.endpoints and not _is_admins(route.endpoint, key):
-            return key, OutOfScope(key.mask, f"{route.endpoint} endpoints")
-        return key, None
+            return KeyDisabled(key.mask)
+        if key.has_expired(self._clock()):
+            return KeyExpired(key.mask)
+        return None
 
 
-def _is_admins(endpoint: Endpoint, key: ApiKey) -> bool:
+def _is_for(key: ApiKey, route: Route) -> bool:
     """Whoever administers gglib may see whatever there is to see."""
-    return endpoint is not Endpoint.INFERENCE and Endpoint.ADMIN in key.endpoints
+    if route.endpoint in key.endpoints or route.also_for in key.endpoints:
+        return True
+    return route.endpoint is not Endpoint.INFERENCE and Endpoint.ADMIN in key.endpoints
 
 
 def presented_secret(request: Request, route: Route) -> str | None:
     """The secret that a request shows, in whichever header its API has it."""
-    if route.endpoint is Endpoint.ADMIN and request.header(_ADMIN_HEADER):
+    if route.endpoint in _ADMIN_ENDPOINTS and request.header(_ADMIN_HEADER):
         return _text(request.header(_ADMIN_HEADER))
     authorization = request.header(b"authorization")
     if authorization is not None:

@@ -27,8 +27,9 @@ from tests.upstreams import answering, open_unix_upstream
 
 CHAT = "/v1/chat/completions"
 PEPPER = b"pepper"
-PLAIN, ADMIN, CHAT_ONLY, NO_MODELS, DISABLED, EXPIRED = (
-    f"gg-{name}-{name * 30}"[:46] for name in ("plain", "admin", "chat", "none", "off", "old")
+PLAIN, ADMIN, CHAT_ONLY, NO_MODELS, DISABLED, EXPIRED, LOGS = (
+    f"gg-{name}-{name * 30}"[:46]
+    for name in ("plain", "admin", "chat", "none", "off", "old", "logs")
 )
 NOW = 1_000_000.0
 PAGE = "http://localhost:3000"
@@ -48,6 +49,7 @@ KEYS = KeyRing(
         key(4, NO_MODELS, endpoints=frozenset({Endpoint.INFERENCE})),
         key(5, DISABLED, is_enabled=False),
         key(6, EXPIRED, expires=NOW),
+        key(7, LOGS, endpoints=frozenset({Endpoint.LOGS})),
     ],
 )
 CLOSED = DoorRules(
@@ -156,6 +158,14 @@ async def test_a_key_is_for_the_models_that_it_names() -> None:
         ("/admin/config", ADMIN, 200),
         ("/admin/logs", ADMIN, 200),
         ("/admin/logs", PLAIN, 403),
+        ("/admin/logs", LOGS, 200),
+        ("/v1/generation?id=x", LOGS, 200),
+        ("/v1/generations", LOGS, 200),
+        ("/v1/generations.csv", LOGS, 200),
+        ("/v1/generations", NO_MODELS, 403),
+        ("/v1/models", LOGS, 403),
+        ("//models/unload", PLAIN, 403),
+        ("/%2Fmodels/unload", PLAIN, 403),
         ("/no/such/path", None, 401),
         ("/no/such/path", PLAIN, 200),
         ("/slots", None, 401),
@@ -180,11 +190,26 @@ async def test_an_admins_key_may_come_beside_an_ordinary_one(tmp_path: Any) -> N
         relaying(door=door(), control_path=control) as relay,
     ):
         headers = {**bearer(PLAIN), "x-admin-key": ADMIN}
-        assert (await ask(relay, "GET", "/admin/config", None, headers)).status == 200
-        told = upstream.requests[-1]
-        assert told.header("x-gglib-key-id") == "2"
-        assert told.header("x-gglib-endpoints") == "admin,inference,models"
-        assert told.header("x-gglib-key") == mask_of(ADMIN)
+        for path in ("/admin/config", "/admin/logs"):
+            assert (await ask(relay, "GET", path, None, headers)).status == 200
+            told = upstream.requests[-1]
+            assert told.header("x-gglib-key-id") == "2"
+            assert told.header("x-gglib-endpoints") == "admin,inference,models"
+            assert told.header("x-gglib-key") == mask_of(ADMIN)
+
+
+@pytest.mark.parametrize("secret", [DISABLED, EXPIRED, "gg-nobody"])
+async def test_a_key_that_does_not_count_gives_nothing_on_open_pages(
+    tmp_path: Any, secret: str
+) -> None:
+    control = str(tmp_path / "control")
+    async with (
+        open_unix_upstream(control, answering()) as (upstream, _),
+        relaying(door=door(), control_path=control) as relay,
+    ):
+        assert (await ask(relay, "GET", "/", None, bearer(secret))).status == 200
+        assert upstream.requests[-1].header("x-gglib-endpoints") == ""
+        assert upstream.requests[-1].header("x-gglib-key-id") is None
 
 
 async def test_nobody_can_say_himself_what_he_may(tmp_path: Any) -> None:
