@@ -36,14 +36,18 @@ from gglib_runtime.catalog.database import open_database
 from gglib_runtime.catalog.migration import upgrade
 from gglib_runtime.catalog.reachable import open_database_check
 from gglib_runtime.catalog.sql_catalog import SqlModelCatalog, open_sql_catalog
+from gglib_runtime.catalog.sql_stored_models import SqlStoredModels
+from gglib_runtime.catalog.store import SqlModelStore
 from gglib_runtime.engines.discovery import Engine, find_engine
 from gglib_runtime.generations.history import SqlGenerationHistory
-from gglib_runtime.generations.writer import Retention, open_generation_log
+from gglib_runtime.generations.writer import open_generation_log
 from gglib_runtime.gguf.description import describe_model
+from gglib_runtime.gguf.model_files import GgufModelFiles
 from gglib_runtime.keys.access import VARIABLE as API_KEY_VARIABLE
 from gglib_runtime.keys.access import access_line, check_access, is_local, provide_first_key
 from gglib_runtime.keys.ring import SqlKeyRing
 from gglib_runtime.keys.spending import SqlSpendHistory, open_spending
+from gglib_runtime.keys.sql_api_keys import SqlApiKeys
 from gglib_runtime.keys.store import SqlKeyStore
 from gglib_runtime.listener import open_listener, url_of
 from gglib_runtime.live_settings import open_live_settings
@@ -51,6 +55,7 @@ from gglib_runtime.log_output import Logging, open_logging
 from gglib_runtime.machine_memory import machine_memory
 from gglib_runtime.open_files import raise_file_limit
 from gglib_runtime.process_signals import open_signals
+from gglib_runtime.retention import Retention
 from gglib_runtime.server_record import (
     ServeInfo,
     ServerRecord,
@@ -137,7 +142,9 @@ async def _serve(
                 database, unwritten=settings.paths.unwritten_generations, retention=retention
             )
         )
-        ledger = await stack.enter_async_context(open_sql_swap_ledger(database))
+        ledger = await stack.enter_async_context(
+            open_sql_swap_ledger(database, retention=retention)
+        )
         swaps = SwapTally(ledger)
         costs = await learned_costs(database)
         supervisor = await stack.enter_async_context(
@@ -221,6 +228,11 @@ async def _serve(
                     SupervisorTurning(supervisor, settings.stop_grace_seconds),
                 ),
                 configuration=live,
+                keys=SqlApiKeys(
+                    SqlKeyStore(database, settings.paths.pepper), after_change=catalog.catch_up
+                ),
+                models=SqlStoredModels(SqlModelStore(database), after_change=catalog.catch_up),
+                files=GgufModelFiles(),
                 log=log.memory,
             ),
             default_ctx=settings.default_ctx,

@@ -61,7 +61,7 @@ class RawConnection:
         headers: Mapping[str, str] | None = None,
     ) -> None:
         """Send a request; a body that is not bytes goes as JSON."""
-        lines = {"Host": "test"} | ({"Authorization": f"Bearer {key}"} if key else {})
+        lines = {"Host": "localhost"} | ({"Authorization": f"Bearer {key}"} if key else {})
         data = b""
         if body is not None:
             data = body if isinstance(body, bytes) else json.dumps(body).encode()

@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
@@ -23,8 +22,8 @@ from gglib_core.generations import Generation
 from gglib_runtime.generations.log import CAPACITY, ROWS_IN_A_BATCH, SqlGenerationLog
 from gglib_runtime.generations.rows import PURGED_AT_ONCE, insert_missing, insert_rows, purge
 from gglib_runtime.generations.unwritten import UnwrittenGenerations
+from gglib_runtime.retention import Retention
 
-RETENTION_SECONDS = 7 * 86400.0
 DRAIN_SECONDS = 5.0
 _CHORE_SECONDS = 60.0
 _PURGE_PAUSE_SECONDS = 0.25
@@ -32,14 +31,6 @@ _LONGEST_PAUSE_SECONDS = 5.0
 _CLOSING_PAUSE_SECONDS = 0.25
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True, kw_only=True)
-class Retention:
-    """How long generations are kept; may be changed while they are."""
-
-    seconds: float = RETENTION_SECONDS
-    """0 keeps them for ever."""
 
 
 @asynccontextmanager

@@ -430,7 +430,7 @@ class Settings:
         float,
         About(
             Duration(minimum=0, maximum=_TEN_YEARS),
-            "Time that the records of requests are kept; 0 keeps them for ever.",
+            "Time that the records of requests and of swaps are kept; 0 keeps them for ever.",
         ),
     ] = 7 * _DAY
     otel_enabled: Annotated[

@@ -20,11 +20,11 @@ from gglib_core.errors import DatabaseError
 from gglib_core.launch_costs import LaunchCosts
 from gglib_core.swaps import Swap, SwapPage
 from gglib_runtime.catalog.database import reading, writing
+from gglib_runtime.retention import Retention
 from gglib_runtime.swaps import rows
 
 _log = logging.getLogger(__name__)
 
-RETENTION_SECONDS = 7 * 24 * 3600.0
 PENDING_LIMIT = 1000
 """Swaps that are kept for a database that cannot be written; each is worth some hundred bytes."""
 PURGE_STEP = 500
@@ -118,22 +118,21 @@ class SqlSwapLedger:
 async def open_sql_swap_ledger(
     engine: Engine,
     *,
-    retention_seconds: float = RETENTION_SECONDS,
+    retention: Retention | None = None,
     retry_seconds: float = _RETRY_SECONDS,
     purge_seconds: float = _PURGE_SECONDS,
     clock: Callable[[], float] = time.time,
 ) -> AsyncGenerator[SqlSwapLedger]:
     """The ledger in that database, whose tables are up to date; written until the block's end.
 
-    Swaps are deleted when they are older than `retention_seconds`; 0 keeps them for ever. What was
-    recorded within the block is written when it ends, unless the database cannot be.
+    Swaps are deleted when they are older than `retention` says. What was recorded within the block
+    is written when it ends, unless the database cannot be.
     """
     ledger = SqlSwapLedger(engine)
     failure: Exception | None = None
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(ledger.run, retry_seconds)
-        if retention_seconds:
-            tasks.start_soon(_keep_purged, engine, retention_seconds, purge_seconds, clock)
+        tasks.start_soon(_keep_purged, engine, retention or Retention(), purge_seconds, clock)
         try:
             yield ledger
         except Exception as error:  # raised below: the group would wrap it
@@ -164,12 +163,12 @@ def purge(engine: Engine, created: float, *, step: int = PURGE_STEP) -> bool:
 
 async def _keep_purged(
     engine: Engine,
-    retention_seconds: float,
+    retention: Retention,
     purge_seconds: float,
     clock: Callable[[], float],
 ) -> None:
     while True:
-        created, is_more = clock() - retention_seconds, True
+        created, is_more = clock() - retention.seconds, bool(retention.seconds)
         try:
             while is_more:
                 is_more = await to_thread.run_sync(purge, engine, created)

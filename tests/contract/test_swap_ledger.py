@@ -20,6 +20,7 @@ from gglib_core.swaps import (
 )
 from gglib_runtime.catalog.database import open_database
 from gglib_runtime.catalog.migration import upgrade
+from gglib_runtime.retention import Retention
 from gglib_runtime.swaps.sql_ledger import open_sql_swap_ledger
 from tests.swaps import FULL, a_swap, swap_id
 
@@ -46,7 +47,7 @@ def opened(request: pytest.FixtureRequest) -> Opener:
     async def in_database() -> AsyncGenerator[Ledger]:
         with open_database(url) as engine:
             upgrade(engine)
-            async with open_sql_swap_ledger(engine, retention_seconds=0) as ledger:
+            async with open_sql_swap_ledger(engine, retention=Retention(seconds=0)) as ledger:
                 yield ledger
 
     return in_database

@@ -26,7 +26,8 @@ from gglib_runtime.generations.history import SqlGenerationHistory, find_generat
 from gglib_runtime.generations.log import ROWS_IN_A_BATCH, SqlGenerationLog
 from gglib_runtime.generations.rows import PURGED_AT_ONCE, insert_missing, insert_rows, purge
 from gglib_runtime.generations.tables import generations
-from gglib_runtime.generations.writer import Retention, open_generation_log
+from gglib_runtime.generations.writer import open_generation_log
+from gglib_runtime.retention import Retention
 from tests.generations import generation
 
 pytest_plugins = ["tests.databases"]

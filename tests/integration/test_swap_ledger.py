@@ -13,6 +13,7 @@ from gglib_core.errors import DatabaseError, InvalidModel
 from gglib_core.swaps import SwapOutcome
 from gglib_runtime.catalog.database import open_database, reading, writing
 from gglib_runtime.catalog.migration import upgrade
+from gglib_runtime.retention import Retention
 from gglib_runtime.swaps import rows, sql_ledger
 from gglib_runtime.swaps.sql_ledger import (
     SqlSwapLedger,
@@ -35,7 +36,7 @@ def written(engine: sa.Engine) -> list[str]:
 async def test_what_is_recorded_is_written_without_being_asked_for(database_url: str) -> None:
     with open_database(database_url) as engine:
         upgrade(engine)
-        async with open_sql_swap_ledger(engine, retention_seconds=0) as ledger:
+        async with open_sql_swap_ledger(engine, retention=Retention(seconds=0)) as ledger:
             ledger.record(FULL)
             await eventually(lambda: written(engine))
 
@@ -43,7 +44,7 @@ async def test_what_is_recorded_is_written_without_being_asked_for(database_url:
 async def test_nothing_is_lost_at_the_end_of_the_block(database_url: str) -> None:
     with open_database(database_url) as engine:
         upgrade(engine)
-        async with open_sql_swap_ledger(engine, retention_seconds=0) as ledger:
+        async with open_sql_swap_ledger(engine, retention=Retention(seconds=0)) as ledger:
             for number in range(100):
                 ledger.record(a_swap(number))
         assert written(engine) == [swap_id(number) for number in range(100)]
@@ -55,7 +56,7 @@ async def test_nothing_is_lost_when_the_block_is_cancelled(sqlite_url: str) -> N
         has_recorded = asyncio.Event()
 
         async def live() -> None:
-            async with open_sql_swap_ledger(engine, retention_seconds=0) as ledger:
+            async with open_sql_swap_ledger(engine, retention=Retention(seconds=0)) as ledger:
                 ledger.record(FULL)
                 has_recorded.set()
                 await asyncio.Event().wait()
@@ -72,7 +73,7 @@ async def test_what_the_block_raises_leaves_it_as_it_is(sqlite_url: str) -> None
     with open_database(sqlite_url) as engine:
         upgrade(engine)
         with pytest.raises(InvalidModel):
-            async with open_sql_swap_ledger(engine, retention_seconds=60):
+            async with open_sql_swap_ledger(engine, retention=Retention(seconds=60)):
                 raise InvalidModel("as asked")
 
 
@@ -91,7 +92,9 @@ async def test_a_database_that_cannot_be_written_gets_its_swaps_later(
     monkeypatch.setattr(rows, "write_swaps", fail_twice)
     with open_database(sqlite_url) as engine:
         upgrade(engine)
-        async with open_sql_swap_ledger(engine, retention_seconds=0, retry_seconds=0) as ledger:
+        async with open_sql_swap_ledger(
+            engine, retention=Retention(seconds=0), retry_seconds=0
+        ) as ledger:
             ledger.record(FULL)
             await eventually(lambda: written(engine))
     told = [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING]
@@ -108,7 +111,7 @@ async def test_swaps_that_can_never_be_written_are_told_of(
     monkeypatch.setattr(rows, "write_swaps", fail)
     with open_database(sqlite_url) as engine:
         upgrade(engine)
-        async with open_sql_swap_ledger(engine, retention_seconds=0) as ledger:
+        async with open_sql_swap_ledger(engine, retention=Retention(seconds=0)) as ledger:
             ledger.record(FULL)
             assert await ledger.find(FULL.id) == FULL
     assert "1 swaps are lost" in caplog.text
@@ -152,7 +155,7 @@ async def test_old_swaps_are_deleted_and_young_ones_stay(database_url: str) -> N
         with writing(engine) as connection:
             rows.write_swaps(connection, [a_swap(number) for number in range(10)])
         now = 1000.0 + 9
-        async with open_sql_swap_ledger(engine, retention_seconds=3, clock=lambda: now):
+        async with open_sql_swap_ledger(engine, retention=Retention(seconds=3), clock=lambda: now):
             await eventually(lambda: len(written(engine)) == 4)
         assert written(engine) == [swap_id(number) for number in (6, 7, 8, 9)]
 
@@ -170,7 +173,9 @@ def test_they_are_deleted_in_small_steps(database_url: str) -> None:
 async def test_without_a_retention_nothing_is_deleted(sqlite_url: str) -> None:
     with open_database(sqlite_url) as engine:
         upgrade(engine)
-        async with open_sql_swap_ledger(engine, retention_seconds=0, clock=lambda: 1e12) as ledger:
+        async with open_sql_swap_ledger(
+            engine, retention=Retention(seconds=0), clock=lambda: 1e12
+        ) as ledger:
             ledger.record(FULL)
         assert written(engine) == [FULL.id]
 
