@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+from collections.abc import Iterator
 
 from gglib_core.errors import InvalidKey
 from gglib_core.keys import Allowance, ApiKey, is_acceptable_secret
@@ -19,18 +20,25 @@ _MOST = 1e12
 
 
 def check_key(key: ApiKey) -> None:
-    """Raises InvalidKey for what a key may not be."""
+    """Raises InvalidKey that names everything which a key may not be."""
+    problems = list(_problems(key))
+    if problems:
+        raise InvalidKey(" ".join(issue for _, issue in problems), problems)
+
+
+def _problems(key: ApiKey) -> Iterator[tuple[str, str]]:
     if not _is_name(key.name) or key.name.isdigit():
-        raise InvalidKey(
+        issue = (
             f"{key.name!r} is no name for an API key: up to 64 letters, digits and ._@+-, with a "
             "letter or digit first, and not of digits alone."
         )
+        yield "name", issue
     if not key.endpoints:
-        raise InvalidKey("An API key has to be for at least one class of endpoints.")
+        yield "endpoints", "An API key has to be for at least one class of endpoints."
     if key.expires is not None and not (math.isfinite(key.expires) and key.expires >= 0):
-        raise InvalidKey(f"{key.expires} is no time at which an API key could expire.")
-    _check_models(key.models)
-    _check_allowance(key.allowance)
+        yield "expires", f"{key.expires} is no time at which an API key could expire."
+    yield from (("models", issue) for issue in _model_issues(key.models))
+    yield from _allowance_problems(key.allowance)
 
 
 def check_secret(secret: str) -> None:
@@ -42,17 +50,18 @@ def check_secret(secret: str) -> None:
         )
 
 
-def _check_models(globs: tuple[str, ...]) -> None:
+def _model_issues(globs: tuple[str, ...]) -> Iterator[str]:
     if len(globs) > _MOST_GLOBS:
-        raise InvalidKey(f"An API key can name {_MOST_GLOBS} models at most, with * and ?.")
+        yield f"An API key can name {_MOST_GLOBS} models at most, with * and ?."
+        return
     for glob in globs:
         if not glob.strip() or not glob.isprintable() or len(glob) > _LONGEST_GLOB:
-            raise InvalidKey(f"{glob!r} is no name of models; * and ? stand for any characters.")
+            yield f"{glob!r} is no name of models; * and ? stand for any characters."
 
 
-def _check_allowance(allowance: Allowance) -> None:
+def _allowance_problems(allowance: Allowance) -> Iterator[tuple[str, str]]:
     for each in dataclasses.fields(Allowance):
         amount: float | None = getattr(allowance, each.name)
         if amount is not None and not 0 <= amount <= _MOST:
             words = each.name.replace("_", " ")
-            raise InvalidKey(f"{amount} is no limit for {words}: it has to be 0, or more.")
+            yield each.name, f"{amount} is no limit for {words}: it has to be 0, or more."

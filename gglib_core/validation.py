@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 
 from gglib_core.catalog import check_name, known_as
 from gglib_core.errors import InvalidModel
@@ -56,23 +57,37 @@ _GPU_LAYERS = re.compile(r"auto|all|\d{1,6}", re.ASCII)
 
 
 def check_model(model: NewModel) -> None:
-    """Raise InvalidModel unless every property of `model` is acceptable by itself."""
-    _check_names(model)
-    _check_file(model)
-    _check_capabilities(model)
-    check_context(model.context, trained=model.facts.context_length)
-    check_parallel(model.parallel)
-    _check_at_least_one("threads", model.threads)
-    _check_at_least_one("max_concurrent", model.max_concurrent)
-    check_gpu_layers(model.gpu_layers)
-    check_idle_seconds(model.idle_seconds)
-    check_arguments(model.arguments)
-    check_environment(model.environment)
-    check_tags(model.tags)
-    check_engine(model.engine)
-    check_price("input_cost_per_1k", model.input_cost_per_1k)
-    check_price("output_cost_per_1k", model.output_cost_per_1k)
-    check_currency(model.currency)
+    """Raise InvalidModel, which names every one, unless each property is acceptable by itself."""
+    problems: list[tuple[str, str]] = []
+    for name, check in _checks(model):
+        try:
+            check()
+        except InvalidModel as error:
+            problems.append((name, str(error)))
+    if problems:
+        raise InvalidModel(" ".join(issue for _, issue in problems), problems)
+
+
+def _checks(model: NewModel) -> Iterator[tuple[str, Callable[[], None]]]:
+    """Properties, each with what raises InvalidModel where it is not acceptable."""
+    trained = model.facts.context_length
+    yield "name", partial(_check_name, model.name)
+    yield "aliases", partial(_check_aliases, model)
+    yield "path", partial(_check_file, model)
+    yield "capabilities", partial(_check_capabilities, model)
+    yield "context", partial(check_context, model.context, trained=trained)
+    yield "parallel", partial(check_parallel, model.parallel)
+    yield "threads", partial(_check_at_least_one, "threads", model.threads)
+    yield "max_concurrent", partial(_check_at_least_one, "max_concurrent", model.max_concurrent)
+    yield "gpu_layers", partial(check_gpu_layers, model.gpu_layers)
+    yield "idle_seconds", partial(check_idle_seconds, model.idle_seconds)
+    yield "arguments", partial(check_arguments, model.arguments)
+    yield "environment", partial(check_environment, model.environment)
+    yield "tags", partial(check_tags, model.tags)
+    yield "engine", partial(check_engine, model.engine)
+    for name in ("input_cost_per_1k", "output_cost_per_1k"):
+        yield name, partial(check_price, name, getattr(model, name))
+    yield "currency", partial(check_currency, model.currency)
 
 
 def check_context(context: int | None, *, trained: int | None = None) -> None:
@@ -163,9 +178,13 @@ def check_currency(currency: str) -> None:
         )
 
 
-def _check_names(model: NewModel) -> None:
-    for name in known_as(model):
-        _check_text("name", check_name(name))
+def _check_name(name: str) -> None:
+    _check_text("name", check_name(name))
+
+
+def _check_aliases(model: NewModel) -> None:
+    for alias in model.aliases:
+        _check_name(alias)
     _check_distinct("name", known_as(model))
 
 

@@ -165,7 +165,7 @@ def describe_error(error: BaseException) -> ErrorAnswer:
         retry_after_seconds=_retry_after_seconds(error, row),
         should_retry=row.should_retry,
         is_private=row.is_private,
-        problems=error.problems if isinstance(error, errors.ConfigError) else (),
+        problems=error.problems if isinstance(error, errors.GglibError) else (),
         gglib={"source": "gglib"} if row is BUG else dict(_facts(error, row)),
     )
 

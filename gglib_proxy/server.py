@@ -154,6 +154,9 @@ def _control_context(
             tally=plane.books.tally,
             limiter=plane.books.limiter,
             configuration=services.configuration,
+            keys=services.keys,
+            models=services.models,
+            files=services.files,
             log=services.log,
         ),
     )

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
+from gglib_core.api_keys import ApiKeys
 from gglib_core.configuration import Configuration
 from gglib_core.generations import GenerationHistory, InMemoryGenerationLog
 from gglib_core.ports import ModelCatalog, ModelLogs, ModelRuntime
 from gglib_core.readiness import ReadinessCheck
 from gglib_core.server_log import ServerLog, SilentServerLog
+from gglib_core.stored_models import ModelFiles, StoredModels
 from gglib_core.swaps import InMemorySwapLedger, SwapHistory
 from gglib_proxy.books import Books
 from gglib_proxy.door.door import OPEN, Door
@@ -52,6 +54,12 @@ class Services:
     readiness: Sequence[ReadinessCheck] = ()
     """What has to be well besides the server."""
     configuration: Configuration | None = None
+    keys: ApiKeys | None = None
+    """For those who administer them."""
+    models: StoredModels | None = None
+    """The same, of the catalog."""
+    files: ModelFiles | None = None
+    """Where those models come from."""
     log: ServerLog = field(default_factory=SilentServerLog)
     """What gglib says of itself."""
 

@@ -9,12 +9,14 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from gglib_core.api_keys import ApiKeys
 from gglib_core.configuration import Configuration
 from gglib_core.generations import GenerationHistory, InMemoryGenerationLog
 from gglib_core.ports import ModelCatalog, ModelLogs, ModelRuntime
 from gglib_core.rate_limiting import RateLimiter
 from gglib_core.readiness import ReadinessCheck
 from gglib_core.server_log import ServerLog, SilentServerLog
+from gglib_core.stored_models import ModelFiles, StoredModels
 from gglib_core.swaps import InMemorySwapLedger, SwapHistory
 from gglib_proxy.meters import Meters
 from gglib_proxy.tally import Tally
@@ -43,6 +45,10 @@ class Administration:
     tally: Tally
     limiter: RateLimiter
     configuration: Configuration | None = None
+    keys: ApiKeys | None = None
+    models: StoredModels | None = None
+    files: ModelFiles | None = None
+    """Of models; needed where there are `models`."""
     log: ServerLog = field(default_factory=SilentServerLog)
 
 

@@ -40,28 +40,47 @@ def read_all(
         return read_revision(connection), [read(connection) for read in readers]
 
 
-async def follow(engine: Engine, parts: Sequence[Part], seen: int, poll_seconds: float) -> None:
-    """Have the parts take over changes after the revision `seen`, until cancelled.
+class Follower:
+    """Has the parts take over what changes in a database. Belongs to one event loop."""
 
-    While the database fails, they keep what they have; that it fails is said once.
-    """
-    is_failing = False
-    while True:
-        await anyio.sleep(poll_seconds)
-        try:
-            changed = await to_thread.run_sync(_read_if_changed, engine, parts, seen)
-        except GglibError as error:
-            if not is_failing:
-                _log.warning("The database cannot be read; what is known so far stays. %s", error)
-            is_failing = True
-            continue
-        if is_failing:
-            _log.info("The database can be read again.")
+    def __init__(self, engine: Engine, parts: Sequence[Part], seen: int) -> None:
+        """The parts have what the database had at the revision `seen`."""
+        self._engine = engine
+        self._parts = parts
+        self._seen = seen
+        self._reading = anyio.Lock()
+
+    async def follow(self, poll_seconds: float) -> None:
+        """Look again and again, until cancelled.
+
+        While the database fails, the parts keep what they have; that it fails is said once.
+        """
         is_failing = False
-        if changed is not None:
-            seen, states = changed
-            for part, state in zip(parts, states, strict=True):
-                part.take_over(state)
+        while True:
+            await anyio.sleep(poll_seconds)
+            try:
+                await self.catch_up()
+            except GglibError as error:
+                if not is_failing:
+                    _log.warning(
+                        "The database cannot be read; what is known so far stays. %s", error
+                    )
+                is_failing = True
+                continue
+            if is_failing:
+                _log.info("The database can be read again.")
+            is_failing = False
+
+    async def catch_up(self) -> None:
+        """Look now: what was written before is taken over when this returns. Raises GglibError."""
+        async with self._reading:
+            changed = await to_thread.run_sync(
+                _read_if_changed, self._engine, self._parts, self._seen
+            )
+            if changed is not None:
+                self._seen, states = changed
+                for part, state in zip(self._parts, states, strict=True):
+                    part.take_over(state)
 
 
 def _read_if_changed(

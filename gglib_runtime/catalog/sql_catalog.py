@@ -9,18 +9,18 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import anyio
 from anyio import to_thread
 from sqlalchemy.engine import Connection, Engine
 
 from gglib_core.catalog import CatalogSnapshot, InMemoryModelCatalog, catalog_entry, known_as
-from gglib_core.errors import NameTaken
+from gglib_core.errors import GglibError, NameTaken
 from gglib_core.models import LaunchSpec, Model, NewModel
 from gglib_core.validation import check_model
 from gglib_runtime.catalog import records
-from gglib_runtime.catalog.following import Part, follow, read_all
+from gglib_runtime.catalog.following import Follower, Part, read_all
 from gglib_runtime.catalog.records import resolve_links
 
 _log = logging.getLogger(__name__)
@@ -33,6 +33,7 @@ class SqlModelCatalog:
         self._extra = extra
         self._hidden: frozenset[str] = frozenset()
         self._memory = InMemoryModelCatalog(self._merged(stored))
+        self.follower: Follower | None = None
 
     @property
     def revision(self) -> int:
@@ -58,6 +59,15 @@ class SqlModelCatalog:
         Returns a function that removes it.
         """
         return self._memory.add_listener(listener)
+
+    async def catch_up(self) -> None:
+        """Take over what was written before, with all that is followed with it.
+
+        Where the database fails now, that comes later.
+        """
+        if self.follower is not None:
+            with suppress(GglibError):
+                await self.follower.catch_up()
 
     def read(self, connection: Connection) -> tuple[Model, ...]:
         """What is to be taken over. Raises DatabaseError."""
@@ -107,7 +117,8 @@ async def open_sql_catalog(
         part.take_over(state)
     failure: Exception | None = None
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(follow, engine, [catalog, *also], revision, poll_seconds)
+        catalog.follower = Follower(engine, [catalog, *also], revision)
+        tasks.start_soon(catalog.follower.follow, poll_seconds)
         try:
             yield catalog
         except Exception as error:  # raised below: the group would wrap it

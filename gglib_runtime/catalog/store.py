@@ -9,42 +9,17 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TypedDict, Unpack
+from typing import Unpack
 
 from sqlalchemy.engine import Connection, Engine
 
 from gglib_core.catalog import CatalogSnapshot, catalog_entry, known_as
 from gglib_core.errors import InvalidModel, NameTaken, NoSuchModel
-from gglib_core.models import Capability, GgufFacts, Model, NewModel
+from gglib_core.models import Model, NewModel
+from gglib_core.stored_models import ModelChanges
 from gglib_core.validation import check_model
 from gglib_runtime.catalog import records
 from gglib_runtime.catalog.database import reading, writing
-
-
-class ModelChanges(TypedDict, total=False):
-    """What may be changed of an entry: everything that `NewModel` says."""
-
-    name: str
-    paths: tuple[str, ...]
-    size_bytes: int
-    facts: GgufFacts
-    capabilities: frozenset[Capability]
-    aliases: tuple[str, ...]
-    tags: tuple[str, ...]
-    context: int | None
-    parallel: int | None
-    threads: int | None
-    gpu_layers: str | None
-    arguments: tuple[str, ...]
-    environment: tuple[tuple[str, str], ...]
-    idle_seconds: float | None
-    max_concurrent: int | None
-    is_pinned: bool
-    is_preloaded: bool
-    engine: str | None
-    input_cost_per_1k: float
-    output_cost_per_1k: float
-    currency: str
 
 
 class SqlModelStore:
@@ -131,10 +106,7 @@ def _refuse_same_file(connection: Connection, new: NewModel, real_path: str) -> 
     model_id = records.model_of_file(connection, real_path)
     if model_id is not None:
         owner = _existing(connection, model_id)
-        raise InvalidModel(
-            f"{new.path} is in the catalog already, as {owner.name!r}. To have it once more with "
-            "other settings, give another name with --name."
-        )
+        raise InvalidModel.for_known_file(new.path, owner.name)
 
 
 def _refuse_taken_names(connection: Connection, names: Sequence[str] | set[str]) -> None:

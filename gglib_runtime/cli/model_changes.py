@@ -15,7 +15,7 @@ from gglib_runtime.cli.model_options import capability_set
 
 if TYPE_CHECKING:
     from gglib_core.models import Capability, Model
-    from gglib_runtime.catalog.store import ModelChanges
+    from gglib_core.stored_models import ModelChanges
 
 CLEARABLE = {
     "ctx": "context",

@@ -13,9 +13,10 @@ import sqlalchemy as sa
 
 from gglib_core.errors import DatabaseError, InvalidModel, NameTaken, NoSuchModel
 from gglib_core.models import Capability, GgufFacts, NewModel
+from gglib_core.stored_models import ModelChanges
 from gglib_runtime.catalog.database import open_database, writing
 from gglib_runtime.catalog.migration import upgrade
-from gglib_runtime.catalog.store import ModelChanges, SqlModelStore
+from gglib_runtime.catalog.store import SqlModelStore
 from tests.catalog_entries import FULL, new_model
 
 pytest_plugins = ["tests.databases"]

@@ -1,4 +1,4 @@
-"""Bodies of the admin API: read whole, and refused with the field that is wrong.
+"""Bodies of the admin API: read whole, and refused with every field that is wrong.
 
 Not here: what the fields mean.
 """
@@ -6,6 +6,7 @@ Not here: what the fields mean.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -14,13 +15,24 @@ from quart import request
 from gglib_core.errors import InvalidRequest
 from gglib_proxy.errors import Refusal
 
-_T = TypeVar("_T")
+_T = TypeVar("_T", bound=msgspec.Struct)
 _path = re.compile(r" - at `\$\.?([^`]*)`$").search
-_unknown = re.compile(r"unknown field `([^`]+)`").search
+_END_OF_ISSUE = re.compile(r" - at `[^`]*`$")
 
 
 async def read_body(kind: type[_T]) -> _T:
     """The body as a `kind`; an absent one is an empty object. Raises InvalidRequest, Refusal."""
+    document = await read_object()
+    try:
+        return msgspec.convert(document, kind)
+    except msgspec.ValidationError as error:
+        problems = list(_problems(kind, document)) or [("", str(error))]
+        summary = "; ".join(f"{name}: {issue}" if name else issue for name, issue in problems)
+        raise InvalidRequest(f"{summary}.", problems=problems) from error
+
+
+async def read_object() -> dict[str, Any]:
+    """The body, which has to be an object of whatever fields. Raises InvalidRequest, Refusal."""
     content_type = request.mimetype
     body = await request.get_data()
     if body and content_type != "application/json":  # what a page of another site can send unasked
@@ -31,23 +43,32 @@ async def read_body(kind: type[_T]) -> _T:
             close=False,
         )
     try:
-        return msgspec.json.decode(body or b"{}", type=kind)
-    except msgspec.ValidationError as error:
-        raise InvalidRequest(_said(str(error)), param=_field(str(error))) from error
+        document: Any = msgspec.json.decode(body or b"{}")
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise InvalidRequest(f"The body is not valid JSON: {error}.") from error
+    if not isinstance(document, dict):
+        raise InvalidRequest("The body has to be a JSON object.")
+    return cast("dict[str, Any]", document)
 
 
-async def read_object() -> dict[str, Any]:
-    """The body, which has to be an object of whatever fields."""
-    return cast("dict[str, Any]", await read_body(dict))
+def _problems(kind: type[msgspec.Struct], document: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Every field that is wrong, with what is."""
+    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    for name, value in document.items():
+        if name in fields:
+            yield from _problem(name, value, fields[name].type)
+        elif kind.__struct_config__.forbid_unknown_fields:
+            yield name, "there is no such field"
+    for name, field in fields.items():
+        if field.required and name not in document:
+            yield name, "it is missing"
 
 
-def _said(message: str) -> str:
-    return message if message.endswith(".") else f"{message}."
-
-
-def _field(message: str) -> str | None:
-    unknown, found = _unknown(message), _path(message)
-    parts = [each[1] for each in (found, unknown) if each and each[1]]
-    return ".".join(parts) or None
+def _problem(name: str, value: object, kind: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401 -- a type
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        found = _path(str(error))
+        inner = found[1] if found else ""
+        separator = "." if inner and not inner.startswith("[") else ""
+        yield f"{name}{separator}{inner}", _END_OF_ISSUE.sub("", str(error))

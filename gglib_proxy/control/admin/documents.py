@@ -56,6 +56,14 @@ class Cancelled(msgspec.Struct, kw_only=True):
     cancelled: int
 
 
+class Deleted(msgspec.Struct, kw_only=True):
+    """What is there no more."""
+
+    id: int
+    name: str
+    deleted: bool = True
+
+
 class ModelStatus(msgspec.Struct, kw_only=True):
     """A model that has an engine, waits for one, or failed lately."""
 

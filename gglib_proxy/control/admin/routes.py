@@ -12,7 +12,9 @@ from quart import Blueprint, request
 from gglib_core.errors import OutOfScope
 from gglib_core.keys import Endpoint
 from gglib_proxy.control.admin.configuration import configuration_routes
+from gglib_proxy.control.admin.keys import key_routes
 from gglib_proxy.control.admin.logs import log_routes
+from gglib_proxy.control.admin.models import catalog_routes
 from gglib_proxy.control.admin.traffic import traffic_routes
 from gglib_proxy.control.context import Administration, ControlContext
 from gglib_proxy.control.owner import PEER_HEADER
@@ -36,6 +38,10 @@ def admin_routes(context: ControlContext, administration: Administration) -> Ite
     ]
     if administration.configuration is not None:
         guarded.append(configuration_routes(administration.configuration))
+    if administration.keys is not None:
+        guarded.append(key_routes(administration.keys))
+    if administration.models is not None and administration.files is not None:
+        guarded.append(catalog_routes(context.catalog, administration.models, administration.files))
     for routes in guarded:
         routes.before_request(_refuse_others)
         yield routes

@@ -12,9 +12,11 @@ from typing import Any
 from gglib_core.keys import Endpoint
 
 JSON = "application/json"
+EVENTS = "text/event-stream"
 Schema = Mapping[str, Any]
 
 TEXT: Schema = {"type": "string"}
+ANYTHING: Schema = {"type": "object", "additionalProperties": True}
 SWITCH: Schema = {"type": "string", "enum": ["0", "1", "false", "true"]}
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gglib_core.keys import Endpoint
-from gglib_core.swaps import MAX_PAGE
-from gglib_proxy.control.admin import documents as admin
 from gglib_proxy.control.generation_query import MAX_LIMIT
 from gglib_proxy.control.openapi import shapes
+from gglib_proxy.control.openapi.admin_operations import ADMIN_OPERATIONS
 from gglib_proxy.control.openapi.operation import (
+    ANYTHING,
+    EVENTS,
     SWITCH,
     Operation,
     Parameter,
@@ -22,23 +23,19 @@ from gglib_proxy.control.openapi.operation import (
 from gglib_proxy.dialects import Dialect
 from gglib_proxy.routes import ROUTES, NamedBy, Plane, Route
 
-_INFERENCE, _MODELS, _RECORDS, _PROBES, _ADMIN = (
+_INFERENCE, _MODELS, _RECORDS, _PROBES = (
     "Inference",
     "Models",
     "Generations",
     "Probes and metrics",
-    "Administration",
 )
-_EVENTS = "text/event-stream"
 _ASKED: Schema = {
     "type": "object",
     "properties": {"model": {"type": "string"}, "stream": {"type": "boolean"}},
     "additionalProperties": True,
 }
-_ANYTHING: Schema = {"type": "object", "additionalProperties": True}
 _ENGINE_ERRORS = (400, 404, 409, 413, 429, 500, 501, 502, 503, 504)
 
-_ID = Parameter(name="id", meaning="Of the request or of its generation.", is_in_path=True)
 _MODEL_IN_PATH = Parameter(
     name="model", meaning="A model's name, alias or id; with slashes as they are.", is_in_path=True
 )
@@ -62,7 +59,7 @@ def operations() -> tuple[Operation, ...]:
         *_MODEL_OPERATIONS,
         *_RECORD_OPERATIONS,
         *_PROBE_OPERATIONS,
-        *_ADMIN_OPERATIONS,
+        *ADMIN_OPERATIONS,
     )
 
 
@@ -84,7 +81,7 @@ def _inference(route: Route, method: str) -> Operation:
         endpoint=route.endpoint,
         parameters=(named,) if is_view else (),
         body=None if is_view else _ASKED,
-        media=("application/json", _EVENTS) if route.can_stream else ("application/json",),
+        media=("application/json", EVENTS) if route.can_stream else ("application/json",),
         errors=_ENGINE_ERRORS,
         is_anthropic=route.dialect is Dialect.ANTHROPIC,
     )
@@ -115,7 +112,7 @@ _MODEL_OPERATIONS = (
         summary="List the models as llama.cpp's router does",
         tag=_MODELS,
         endpoint=Endpoint.MODELS,
-        answer=_ANYTHING,
+        answer=ANYTHING,
     ),
     Operation(
         method="POST",
@@ -160,7 +157,7 @@ _RECORD_OPERATIONS = (
         endpoint=Endpoint.MODELS,
         parameters=(*_FILTERS, Parameter(name="follow", meaning="As events.", schema=SWITCH)),
         answer=shapes.GenerationEntries,
-        media=("application/json", "text/csv", _EVENTS),
+        media=("application/json", "text/csv", EVENTS),
         errors=(400,),
     ),
     Operation(
@@ -214,122 +211,6 @@ _PROBE_OPERATIONS = (
         summary="Describe this API",
         tag=_PROBES,
         endpoint=Endpoint.MODELS,
-        answer=_ANYTHING,
-    ),
-)
-_ADMIN_OPERATIONS = (
-    Operation(
-        method="GET",
-        path="/admin/config",
-        summary="Show the settings, and where they came from",
-        tag=_ADMIN,
-        endpoint=Endpoint.ADMIN,
-        answer=admin.ConfigDocument,
-    ),
-    Operation(
-        method="POST",
-        path="/admin/config",
-        summary="Set these settings and no others over what files say",
-        tag=_ADMIN,
-        endpoint=Endpoint.ADMIN,
-        body=_ANYTHING,
-        answer=admin.ConfigDocument,
-        errors=(400, 415),
-    ),
-    Operation(
-        method="PATCH",
-        path="/admin/config",
-        summary="Set these settings too; null takes one back",
-        tag=_ADMIN,
-        endpoint=Endpoint.ADMIN,
-        body=_ANYTHING,
-        answer=admin.ConfigDocument,
-        errors=(400, 415),
-    ),
-    Operation(
-        method="POST",
-        path="/admin/config/reload",
-        summary="Read the settings' files anew",
-        tag=_ADMIN,
-        endpoint=Endpoint.ADMIN,
-        answer=admin.ConfigDocument,
-        errors=(400,),
-    ),
-    Operation(
-        method="GET",
-        path="/admin/stats",
-        summary="Sum up what gglib has done and does",
-        tag=_ADMIN,
-        endpoint=Endpoint.ADMIN,
-        answer=admin.Stats,
-    ),
-    Operation(
-        method="GET",
-        path="/admin/requests",
-        summary="List the requests that are under way",
-        tag=_ADMIN,
-        endpoint=Endpoint.ADMIN,
-        answer=admin.RequestList,
-    ),
-    Operation(
-        method="DELETE",
-        path="/admin/requests/{id}",
-        summary="End a request; its client is told",
-        tag=_ADMIN,
-        endpoint=Endpoint.ADMIN,
-        parameters=(_ID,),
-        answer=admin.Cancelled,
-        errors=(404,),
-    ),
-    Operation(
-        method="POST",
-        path="/admin/drain",
-        summary="Take no new requests for models, or take them again",
-        tag=_ADMIN,
-        endpoint=Endpoint.ADMIN,
-        body=admin.Pause,
-        is_body_needed=False,
-        answer=admin.PauseDone,
-        errors=(400, 415),
-    ),
-    Operation(
-        method="POST",
-        path="/admin/rate-limits/reset",
-        summary="Forget what callers have used of their limits",
-        tag=_ADMIN,
-        endpoint=Endpoint.ADMIN,
-        body=admin.Reset,
-        is_body_needed=False,
-        answer=admin.ResetDone,
-        errors=(400, 415),
-    ),
-    Operation(
-        method="GET",
-        path="/admin/swaps",
-        summary="List swaps: who caused them, who gave way, and what they took",
-        tag=_ADMIN,
-        endpoint=Endpoint.ADMIN,
-        parameters=(
-            Parameter(name="limit", meaning="So many at most.", schema=whole(1, MAX_PAGE)),
-            Parameter(name="cursor", meaning="The `next_cursor` of the page before."),
-            Parameter(name="model", meaning="Of the model of this name."),
-        ),
-        answer=shapes.SwapEntries,
-        errors=(400,),
-    ),
-    Operation(
-        method="GET",
-        path="/admin/logs",
-        summary="Show the last lines of gglib's log, or of an engine's; or follow it",
-        tag=_ADMIN,
-        endpoint=Endpoint.LOGS,
-        parameters=(
-            Parameter(name="model", meaning="The model whose engine is meant."),
-            Parameter(name="lines", meaning="So many at most.", schema=whole(0, 2000)),
-            Parameter(name="follow", meaning="Then those to come, as events.", schema=SWITCH),
-        ),
-        answer=admin.LogList,
-        media=("application/json", _EVENTS),
-        errors=(400, 404),
+        answer=ANYTHING,
     ),
 )
