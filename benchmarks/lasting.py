@@ -13,8 +13,8 @@ from benchmarks.report import Report, at_most
 from benchmarks.scale import Scale
 from benchmarks.servers import Server, engine_script, gglib
 
-_MIB = 1024**2
-_FLAT_MIB = 5
+_MB = 1e6
+_FLAT_MB = 5
 """Growth that is none: pools fill, arenas round up."""
 _WARM_SECONDS = 3.0
 _CONNECTIONS = 32
@@ -73,7 +73,7 @@ async def _idle(proxy: Server, body: bytes, scale: Scale, report: Report) -> Non
     report.add(
         f"{scale.idle_connections:,} idle connections",
         {"added_p50_us": at_most(250), "added_p99_us": at_most(2_000)},
-        rss_mib=proxy.rss_bytes() / _MIB,
+        rss_mb=proxy.rss_bytes() / _MB,
         kib_per_connection=held / 1024 / scale.idle_connections,
         p50_us=round(idle_p50),
         p99_us=round(idle_p99),
@@ -101,8 +101,8 @@ async def _idling(port: int, message: bytes, count: int) -> AsyncGenerator[None]
 def _report_growth(report: Report, what: str, proxy: Server, before: int, **values: float) -> None:
     report.add(
         what,
-        {"rss_growth_mib": at_most(_FLAT_MIB)} | {name: at_most(0) for name in values},
-        rss_mib=proxy.rss_bytes() / _MIB,
-        rss_growth_mib=(proxy.rss_bytes() - before) / _MIB,
+        {"rss_growth_mb": at_most(_FLAT_MB)} | {name: at_most(0) for name in values},
+        rss_mb=proxy.rss_bytes() / _MB,
+        rss_growth_mb=(proxy.rss_bytes() - before) / _MB,
         **values,
     )

@@ -20,6 +20,8 @@ _WHOLE_BYTES = 8192
 """Of JSON that is read whole."""
 _LOOKED_AT_BYTES = 4096
 """At either end of what is larger."""
+_STREAM_HEAD_BYTES = 2048
+"""Of a stream, for its first event; there may be thousands of them, and each holds that much."""
 _KEPT_PIECES = 4
 """At the end of a stream: its last events may come apart."""
 _MOST_TOKENS = 1 << 53
@@ -132,8 +134,10 @@ class UsageReader:
         self._head += pieces
         for piece in pieces:
             self._bytes += len(piece)
-        if self._bytes > _WHOLE_BYTES:
+        if self._bytes > (_STREAM_HEAD_BYTES if self._is_stream else _WHOLE_BYTES):
             self._tail = deque(self._head[-_KEPT_PIECES:], _KEPT_PIECES)
+            kept = _STREAM_HEAD_BYTES if self._is_stream else _LOOKED_AT_BYTES
+            self._head = [b"".join(self._head)[:kept]]
 
     def usage(self, *, is_whole: bool) -> Usage:
         """What was said; `is_whole` tells whether the answer came to its end."""
