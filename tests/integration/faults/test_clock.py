@@ -1,4 +1,4 @@
-"""Time: the wall clock decides nothing, and time in which gglib is stopped does not count."""
+"""Time: the wall clock decides nothing but about days and dates, and time in which gglib is stopped does not count."""
 
 from __future__ import annotations
 
@@ -16,16 +16,27 @@ from tests.raw_http import open_raw
 
 WALL_CLOCKS = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "datetime.today"}
 TOLD_ONLY = {
+    "gglib_core/api_keys.py",  # when a key was made
+    "gglib_core/rate_limits/limiter.py",  # which day of a budget it is
+    "gglib_core/stored_models.py",  # when a model was added
     "gglib_core/swap_account.py",  # when a swap began and ended
+    "gglib_proxy/books.py",  # when a request came
+    "gglib_proxy/control/admin/key_documents.py",  # whether a key has expired
+    "gglib_proxy/door/door.py",  # whether a key has expired
     "gglib_proxy/health.py",  # what time it is
     "gglib_runtime/catalog/sql_catalog.py",  # when a model of this run was named
     "gglib_runtime/catalog/store.py",  # when a model was added
     "gglib_runtime/cli/checks/listener.py",  # whether a certificate is valid
     "gglib_runtime/cli/generations.py",  # so long ago
-    "gglib_runtime/generations/writer.py",  # how old a generation is
+    "gglib_runtime/cli/key_options.py",  # until when a key counts
+    "gglib_runtime/cli/key_view.py",  # whether a key has expired
     "gglib_runtime/compose.py",  # since when the server runs
+    "gglib_runtime/generations/writer.py",  # how old a generation is
+    "gglib_runtime/keys/spending.py",  # which day of a budget it is
+    "gglib_runtime/keys/store.py",  # when a key was made
     "gglib_runtime/swaps/sql_ledger.py",  # how old a swap is
     "gglib_runtime/tls.py",  # whether a certificate is valid
+    "gglib_runtime/tracing.py",  # when a span began
 }
 """Where a time of day is shown or written down, or compared with one that people gave."""
 
