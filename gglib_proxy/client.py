@@ -243,7 +243,7 @@ class ClientConnection(asyncio.Protocol):
             self._turn_away(request, route, entry, wrong)
         elif route.plane is _LOCAL:
             self._release_body(request)
-            self._answer(request, 200, plane.local_answer(route), entry.origin_lines)
+            self._answer(request, 200, plane.local_answer(entry), entry.origin_lines)
             plane.books.tally.request_ended(request.method, route.path, 200, 0.0)
         elif plane.is_paused and route.plane is Plane.INFERENCE:
             paused = Refusal(

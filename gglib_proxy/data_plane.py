@@ -44,7 +44,8 @@ class DataPlane:
     runtime: ModelRuntime
     default_ctx: int
     default_model: str | None
-    local_answer: Callable[[Route], bytes]
+    local_answer: Callable[[Entry], bytes]
+    """Of the data plane itself, to a caller."""
     pool: UpstreamPool
     door: Door = field(default_factory=lambda: Door(OPEN))
     books: Books = field(default_factory=Books)

@@ -305,10 +305,9 @@ class Exchange:
         lease.release()
 
     def _pass(self) -> Passage:
-        passage = self._passage = pass_gate(self._plane, self.request, self.route)
+        passage = self._passage = pass_gate(self._plane, self.request, self.route, self._entry)
         model = passage.model
         self.model_name = model.name
-        self._entry.check_model(model.name)
         if passage.may_load:
             self._account = self._plane.books.open_account(
                 self._entry,

@@ -5,6 +5,7 @@ Which model is meant, whether it can do what is asked, and with how much context
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +18,7 @@ from gglib_core.errors import (
     UnknownModel,
 )
 from gglib_core.models import Model, ModelState
+from gglib_proxy.door.door import Entry
 from gglib_proxy.envelope import (
     EMPTY,
     Envelope,
@@ -50,13 +52,14 @@ class Passage:
     """The most that the answer may have, as far as the request says or one would think."""
 
 
-def pass_gate(plane: DataPlane, request: Request, route: Route) -> Passage:
-    """Find out what the request needs; raises RequestError."""
+def pass_gate(plane: DataPlane, request: Request, route: Route, entry: Entry) -> Passage:
+    """Find out what the request needs; raises RequestError, and AccessError."""
     if route.named_by is not _IN_BODY:
         is_in_path = route.named_by is NamedBy.PATH
-        return (_pass_by_path if is_in_path else _pass_by_query)(plane, request)
+        return (_pass_by_path if is_in_path else _pass_by_query)(plane, request, entry)
     envelope = read_envelope(request.body, has_inputs=route.has_inputs)
-    model = _named(plane, envelope.model) if envelope.model else _unnamed(plane)
+    model = _named(plane, envelope.model, entry) if envelope.model else _unnamed(plane, entry)
+    entry.check_model(model.name)
     if route.capability is not None and route.capability not in model.capabilities:
         raise MissingCapability(model.name, route.capability, sorted(model.capabilities))
     return Passage(
@@ -74,33 +77,36 @@ def _answer_tokens(route: Route, envelope: Envelope) -> int:
     return envelope.answer_tokens or ANSWER_TOKENS
 
 
-def _pass_by_query(plane: DataPlane, request: Request) -> Passage:
+def _pass_by_query(plane: DataPlane, request: Request, entry: Entry) -> Passage:
     name = model_of_query(request.query)
     if name:
-        model = _named(plane, name)
+        model = _named(plane, name, entry)
     else:
         found = _resident(plane)
         if found is None:
             raise ModelNotLoaded(None)
         model = found
+    entry.check_model(model.name)
     return Passage(model, 0, request.target, may_load=False)
 
 
-def _pass_by_path(plane: DataPlane, request: Request) -> Passage:
+def _pass_by_path(plane: DataPlane, request: Request, entry: Entry) -> Passage:
     ways = split_upstream_path(request.path[len(UPSTREAM_PREFIX) :])
     found = ((plane.catalog.resolve_model(name), rest) for name, rest in ways if name)
     model, rest = next(((model, rest) for model, rest in found if model), (None, b""))
     if model is None:
-        raise _unknown(plane, ways[-1][0])
+        raise _unknown(plane, ways[-1][0], entry)
+    entry.check_model(model.name)
     target = rest + b"?" + request.query if request.query else rest
     if request.method in ("GET", "HEAD"):
         return Passage(model, 0, target, may_load=False)
-    envelope = _envelope_if_any(request)
+    envelope, route = _envelope_if_any(request), find_route(rest)
     return Passage(
         model,
         _context(plane, model, envelope.num_ctx),
         target,
-        is_stream=find_route(rest).can_stream and bool(envelope.stream),
+        is_stream=route.can_stream and bool(envelope.stream),
+        answer_tokens=_answer_tokens(route, envelope),
     )
 
 
@@ -119,15 +125,20 @@ def _context(plane: DataPlane, model: Model, asked: int | None) -> int:
     return required_context(model, asked, plane.default_ctx)
 
 
-def _named(plane: DataPlane, name: str) -> Model:
+def _named(plane: DataPlane, name: str, entry: Entry) -> Model:
     model = plane.catalog.resolve_model(name)
     if model is None:
-        raise _unknown(plane, name)
+        raise _unknown(plane, name, entry)
     return model
 
 
-def _unknown(plane: DataPlane, name: str) -> UnknownModel:
-    return UnknownModel(name, nearest_names(name, plane.catalog.list_models()))
+def _unknown(plane: DataPlane, name: str, entry: Entry) -> UnknownModel:
+    """Whoever may not use all models is told of none but those."""
+    return UnknownModel(name, nearest_names(name, _usable(plane, entry)))
+
+
+def _usable(plane: DataPlane, entry: Entry) -> Sequence[Model]:
+    return [each for each in plane.catalog.list_models() if entry.may_use_model(each.name)]
 
 
 def _resident(plane: DataPlane) -> Model | None:
@@ -138,13 +149,16 @@ def _resident(plane: DataPlane) -> Model | None:
     return plane.catalog.resolve_model(loaded[0].name)
 
 
-def _unnamed(plane: DataPlane) -> Model:
-    """The model for a request that names none: the resident, the default, or the only one."""
-    if model := _resident(plane):
+def _unnamed(plane: DataPlane, entry: Entry) -> Model:
+    """The model for a request that names none: the resident, the default, or the only one.
+
+    The caller must be able to use the first or the last of them.
+    """
+    if (model := _resident(plane)) and entry.may_use_model(model.name):
         return model
     if plane.default_model is not None:
-        return _named(plane, plane.default_model)
-    models = plane.catalog.list_models()
+        return _named(plane, plane.default_model, entry)
+    models = _usable(plane, entry)
     if len(models) != 1:
         raise NoModelNamed(len(models))
     return models[0]

@@ -59,10 +59,11 @@ class HealthReport:
         self._clock = clock
         self._now = now
 
-    def render(self) -> bytes:
+    def render(self, globs: tuple[str, ...] = (), *, is_brief: bool = False) -> bytes:
+        """With the models that the globs name, by default all; where it `is_brief`, with none."""
         return health_document(
             version=self._version,
             timestamp=self._now(),
             uptime_seconds=self._clock() - self._started,
-            models=self._models.current(),
+            models=b"[]" if is_brief else self._models.current(globs),
         )

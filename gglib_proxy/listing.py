@@ -7,8 +7,9 @@ Not here: how a list is written, which each of its readers has its own way for.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from gglib_core.keys import is_one_of
 from gglib_core.models import Model, ModelState
 from gglib_core.ports import ModelCatalog, ModelRuntime
 
@@ -30,6 +31,12 @@ class Listing:
         """Unloaded, loading, loaded or failed: what clients are shown."""
         state = self.states.get(model.id, ModelState.UNLOADED)
         return _SHOWN.get(state, state)
+
+    def seen_through(self, globs: tuple[str, ...]) -> Listing:
+        """What of it is shown to who may use the models that these globs name."""
+        if not globs:
+            return self
+        return replace(self, models=[each for each in self.models if is_one_of(globs, each.name)])
 
 
 class Listings:
@@ -56,17 +63,24 @@ class Listings:
 
 
 class Rendered:
-    """Bytes made of a listing, made again only when there is another listing."""
+    """Bytes made of a listing, made again only when there is another listing.
+
+    They differ by the models that their reader may use, of which there are as many as API keys.
+    """
 
     def __init__(self, listings: Listings, render: Callable[[Listing], bytes]) -> None:
         self._listings = listings
         self._render = render
         self._of: Listing | None = None
-        self._bytes = b""
+        self._bytes: dict[tuple[str, ...], bytes] = {}
 
-    def current(self) -> bytes:
+    def current(self, globs: tuple[str, ...] = ()) -> bytes:
+        """For who may use the models that the globs name, by default all."""
         listing = self._listings.current()
         if listing is not self._of:
-            self._bytes = self._render(listing)
+            self._bytes.clear()
             self._of = listing
-        return self._bytes
+        made = self._bytes.get(globs)
+        if made is None:
+            made = self._bytes[globs] = self._render(listing.seen_through(globs))
+        return made

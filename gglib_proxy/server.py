@@ -116,7 +116,7 @@ def _data_plane(
         runtime=services.runtime,
         default_ctx=default_ctx,
         default_model=tuning.default_model,
-        local_answer=lambda _route: health.render(),
+        local_answer=lambda entry: health.render(entry.models, is_brief=entry.is_stranger),
         pool=UpstreamPool(loop, tuning.limits.connect_timeout_seconds),
         door=services.door,
         books=services.books,

@@ -1,4 +1,4 @@
-"""`/v1/models`: the catalog in OpenAI's shape, and in Anthropic's for its clients.
+"""`/v1/models`: the models that a caller may use, as OpenAI's and Anthropic's clients know them.
 
 Not here: llama.cpp's `/models` (`gglib_proxy.control.router`).
 """
@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 from functools import partial
 
 import msgspec
-from quart import Blueprint, Response
+from quart import Blueprint, Response, request
 
-from gglib_core.catalog import nearest_names, required_context
-from gglib_core.errors import UnknownModel
+from gglib_core.catalog import required_context
 from gglib_core.models import Capability, Model
 from gglib_core.ports import ModelCatalog
 from gglib_proxy.control.answers import json_answer, json_bytes, speaks_anthropic
 from gglib_proxy.control.context import ControlContext
+from gglib_proxy.control.viewer import viewer_of
 from gglib_proxy.listing import Listing, Listings, Rendered
 
 
@@ -28,7 +28,8 @@ def model_routes(context: ControlContext, listings: Listings) -> Blueprint:
 
     @routes.get("/v1/models")
     async def list_models() -> Response:
-        return json_bytes((anthropic if speaks_anthropic() else openai).current())
+        rendered = anthropic if speaks_anthropic() else openai
+        return json_bytes(rendered.current(viewer_of(request.headers).models))
 
     @routes.get("/v1/models/<path:name>")
     async def show_model(name: str) -> Response:
@@ -41,11 +42,8 @@ def model_routes(context: ControlContext, listings: Listings) -> Blueprint:
 
 
 def find_model(catalog: ModelCatalog, name: str) -> Model:
-    """The model of that name, alias or id; raises UnknownModel that names the nearest."""
-    model = catalog.resolve_model(name)
-    if model is None:
-        raise UnknownModel(name, nearest_names(name, catalog.list_models()))
-    return model
+    """The model of that name, alias or id; raises UnknownModel, or OutOfScope for this caller."""
+    return viewer_of(request.headers).find_model(catalog, name)
 
 
 def _openai_list(listing: Listing, *, default_ctx: int) -> bytes:

@@ -18,8 +18,8 @@ from gglib_proxy.control.answers import json_answer
 from gglib_proxy.control.context import ControlContext
 from gglib_proxy.control.models import find_model
 from gglib_proxy.control.patience import closed_afterwards, until_stopped
+from gglib_proxy.control.viewer import PEER_HEADER
 
-PEER_HEADER = "x-gglib-peer"
 DEFAULT_LINES = 200
 MAX_LINES = 10_000
 _SWITCH = {"0": False, "false": False, "1": True, "true": True}

@@ -15,9 +15,8 @@ from quart import Blueprint, Response, request
 
 from gglib_core.models import Capability, Model
 from gglib_proxy.control.context import ControlContext
-from gglib_proxy.control.owner import PEER_HEADER
 from gglib_proxy.control.style import TITLE_END, page_answer
-from gglib_proxy.control.viewer import viewer_of
+from gglib_proxy.control.viewer import PEER_HEADER, viewer_of
 from gglib_proxy.listing import Listing, Listings, Rendered
 
 _ABOUT = (
@@ -39,10 +38,10 @@ def page_routes(context: ControlContext, listings: Listings) -> Blueprint:
     async def page() -> Response:
         url, version = _public_url(context), context.info.version
         kind = _kind()
-        is_stranger = viewer_of(request.headers).is_stranger
-        listing = None if is_stranger else listings.current()
+        viewer = viewer_of(request.headers)
+        listing = None if viewer.is_stranger else listings.current().seen_through(viewer.models)
         if kind == "text/html":
-            shown = _LOCKED.encode() if listing is None else table.current()
+            shown = _LOCKED.encode() if listing is None else table.current(viewer.models)
             body = _html(url, version, _example(listing), shown)
         elif kind == "application/json":
             body = msgspec.json.encode(_document(url, version))

@@ -20,6 +20,7 @@ from gglib_proxy.control.answers import json_answer, json_bytes
 from gglib_proxy.control.context import ControlContext
 from gglib_proxy.control.models import find_model
 from gglib_proxy.control.patience import unless_stopped
+from gglib_proxy.control.viewer import viewer_of
 from gglib_proxy.errors import Refusal
 from gglib_proxy.listing import Listing, Listings, Rendered
 
@@ -39,7 +40,7 @@ def router_routes(context: ControlContext, listings: Listings) -> Blueprint:
 
     @routes.get("/models")
     async def list_models() -> Response:
-        return json_bytes(entries.current())
+        return json_bytes(entries.current(viewer_of(request.headers).models))
 
     @routes.post("/models/load")
     async def load() -> Response:

@@ -1,21 +1,32 @@
-"""Whose records a request may see, by the headers that only the data plane can set.
+"""What a request may see: whose records, and which models.
 
-Not here: whether the path may be asked for at all, which the data plane has decided.
+The headers tell it that only the data plane can set. Not here: whether the path may be asked for at
+all, which the data plane has decided.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
 from werkzeug.datastructures import Headers
 
-from gglib_core.keys import Endpoint
-from gglib_proxy.control.owner import PEER_HEADER
+from gglib_core.catalog import nearest_names
+from gglib_core.errors import OutOfScope, UnknownModel
+from gglib_core.keys import Endpoint, is_one_of
+from gglib_core.models import Model
+from gglib_core.ports import ModelCatalog
 
+PEER_HEADER = "x-gglib-peer"
+"""Without it the request came over the private socket."""
 KEY_ID_HEADER = "x-gglib-key-id"
 KEY_HEADER = "x-gglib-key"
 ENDPOINTS_HEADER = "x-gglib-endpoints"
+MODELS_HEADER = "x-gglib-models"
+"""JSON: the globs of the models that the key is for; absent for all."""
 _SEES_ALL = frozenset({Endpoint.LOGS, Endpoint.ADMIN})
+_decode_globs = msgspec.json.Decoder(tuple[str, ...]).decode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +38,25 @@ class Viewer:
     """Whether the records of all keys are shown; else those of the viewer's own."""
     is_stranger: bool
     """Whether the viewer has no key where one is needed."""
+    key_mask: str = ""
+    models: tuple[str, ...] = ()
+    """Globs of the models that the viewer may use; without any, all."""
+
+    def find_model(self, catalog: ModelCatalog, name: str) -> Model:
+        """The model of that name, alias or id.
+
+        Raises UnknownModel, which names the nearest, and OutOfScope.
+        """
+        model = catalog.resolve_model(name)
+        if model is None:
+            raise UnknownModel(name, nearest_names(name, self.usable(catalog.list_models())))
+        if not is_one_of(self.models, model.name):
+            raise OutOfScope(self.key_mask, f"the model {model.name!r}")
+        return model
+
+    def usable(self, models: Sequence[Model]) -> Sequence[Model]:
+        """Those that the viewer may use."""
+        return [model for model in models if is_one_of(self.models, model.name)]
 
 
 def viewer_of(headers: Headers) -> Viewer:
@@ -37,4 +67,6 @@ def viewer_of(headers: Headers) -> Viewer:
         key_id=int(key_id) if key_id.isdecimal() else None,
         is_stranger=PEER_HEADER in headers and not any(scopes),
         sees_all=PEER_HEADER not in headers or not _SEES_ALL.isdisjoint(scopes),
+        key_mask=headers.get(KEY_HEADER, ""),
+        models=_decode_globs(headers.get(MODELS_HEADER, "[]")),
     )

@@ -6,6 +6,7 @@ again on a connection. Not here: the model that is asked for, and what is left o
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Callable
@@ -74,7 +75,25 @@ class Entry:
         if key is not None:
             may |= key.endpoints
             lines += f"x-gglib-key-id: {key.id}\r\nx-gglib-key: {key.mask}\r\n"
+        if self.models:
+            lines += f"x-gglib-models: {json.dumps(self.models)}\r\n"
         return f"{lines}x-gglib-endpoints: {','.join(sorted(may))}\r\n".encode()
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Globs of the models that the caller may use; without any, all."""
+        key = self.caller.key
+        return () if key is None or self.rules.keys.is_open else key.models
+
+    @property
+    def is_stranger(self) -> bool:
+        """Whether the caller has no key that counts, where one is needed."""
+        return self.caller.key is None and not self.rules.keys.is_open
+
+    def may_use_model(self, name: str) -> bool:
+        """Whether the caller may use the model of that name."""
+        key = self.caller.key
+        return key is None or self.rules.keys.is_open or key.may_use_model(name)
 
     def check_model(self, name: str) -> None:
         """Raise OutOfScope unless the caller may use the model of that name."""

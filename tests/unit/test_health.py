@@ -37,6 +37,14 @@ def test_a_failed_model_does_not_make_the_server_unhealthy() -> None:
     assert document["models"] == [{"id": "alpha", "status": "failed"}]
 
 
+def test_callers_are_told_of_their_models_and_strangers_of_none() -> None:
+    catalog = InMemoryModelCatalog([model(1, "alpha"), model(2, "beta")])
+    report = HealthReport(catalog, FakeModelRuntime(), "1", 0.0)
+    of_a_key = json.loads(report.render(("b*",)))
+    assert [each["id"] for each in of_a_key["models"]] == ["beta"]
+    assert json.loads(report.render(is_brief=True))["models"] == []
+
+
 def test_models_added_later_are_seen() -> None:
     catalog = InMemoryModelCatalog()
     report = HealthReport(catalog, FakeModelRuntime(), "1", 0.0)

@@ -93,6 +93,26 @@ def test_bytes_are_made_once_for_each_listing(
     assert [rendered.current(), rendered.current()] == [b"2", b"2"]
 
 
+def test_who_may_use_some_models_is_shown_no_others(
+    listings: Listings, runtime: FakeModelRuntime
+) -> None:
+    made: list[str] = []
+
+    def render(listing: Listing) -> bytes:
+        made.append(", ".join(model.name for model in listing.models))
+        return made[-1].encode()
+
+    rendered = Rendered(listings, render)
+    for _ in range(2):
+        assert rendered.current() == b"alpha, beta"
+        assert rendered.current(("al*", "x")) == b"alpha"
+        assert rendered.current(("none",)) == b""
+    assert len(made) == 3
+    runtime.show(ALPHA, ModelState.LOADING)
+    assert rendered.current(("al*", "x")) == b"alpha"
+    assert len(made) == 4
+
+
 def test_bytes_are_made_for_an_empty_catalog_too(runtime: FakeModelRuntime) -> None:
     rendered = Rendered(Listings(InMemoryModelCatalog(), runtime), lambda _: b"nothing")
     assert rendered.current() == b"nothing"

@@ -224,6 +224,29 @@ async def test_nobody_can_say_himself_what_he_may(tmp_path: Any) -> None:
         assert upstream.requests[-1].header("x-gglib-key-id") == "1"
 
 
+async def test_a_key_for_some_models_hears_of_no_others(tmp_path: Any) -> None:
+    control = str(tmp_path / "control")
+    async with (
+        open_unix_upstream(control, answering()) as (upstream, _),
+        relaying(door=door(), control_path=control) as relay,
+    ):
+        hints: list[str] = []
+        for secret, expected in ((PLAIN, None), (CHAT_ONLY, '["chat*"]')):
+            await ask(relay, "GET", "/v1/models", None, bearer(secret))
+            assert upstream.requests[-1].header("x-gglib-models") == expected
+            wrong = {**BODY, "model": "embeddor"}
+            hints.append((await ask(relay, body=wrong, headers=bearer(secret))).body.decode())
+        assert "'embedder'" in hints[0]
+        assert "Did you mean" not in hints[1]
+
+
+async def test_a_request_without_a_model_goes_to_one_that_its_key_is_for() -> None:
+    async with relaying(door=door()) as relay:
+        unnamed = {"messages": []}
+        assert (await ask(relay, body=unnamed, headers=bearer(PLAIN))).status == 400
+        assert (await ask(relay, body=unnamed, headers=bearer(CHAT_ONLY))).status == 200
+
+
 async def test_a_key_that_is_switched_off_stops_counting_on_an_open_connection() -> None:
     gate = door()
     async with relaying(door=gate) as relay:
