@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Protocol, TypeVar
 
 SECRET_PREFIX = "gg-"  # noqa: S105 -- what secrets begin with
@@ -119,13 +119,19 @@ class ApiKey:
         """Whether it has no limit of its own."""
         return self.allowance.is_unlimited
 
-    @cached_property
-    def _is_model_matched(self) -> re.Pattern[str]:
-        return re.compile("|".join(map(fnmatch.translate, self.models)))
-
     def may_use_model(self, name: str) -> bool:
         """Whether the key is for the model of that (canonical) name."""
-        return not self.models or self._is_model_matched.match(name) is not None
+        return is_one_of(self.models, name)
+
+
+def is_one_of(models: tuple[str, ...], name: str) -> bool:
+    """Whether that is the name of a model that these globs name; without any, all are."""
+    return not models or _globs(models).match(name) is not None
+
+
+@lru_cache(maxsize=1024)
+def _globs(models: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(map(fnmatch.translate, models)))
 
 
 class KeyRing:
