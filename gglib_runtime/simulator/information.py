@@ -109,8 +109,10 @@ def tokenize_text(engine: Engine, exchange: Exchange) -> None:
     for part in parts:
         if isinstance(part, str):
             tokens += map(token_number, split_tokens(part))
-        else:
+        elif isinstance(part, int | float):
             tokens.append(int(part))
+        else:
+            raise _mistyped("number", part)
     if not body.get("with_pieces"):
         exchange.answer(200, json_bytes({"tokens": tokens}))
         return

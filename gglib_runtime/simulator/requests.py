@@ -93,6 +93,8 @@ def prompt_text(prompt: Any) -> str:  # noqa: ANN401
     if not isinstance(prompt, list):
         raise ApiError(400, _BAD_PROMPT)
     parts = cast("list[Any]", prompt)
+    if not all(isinstance(part, str | int | float) for part in parts):
+        raise ApiError(400, _BAD_PROMPT)
     return "".join(part if isinstance(part, str) else text_of([int(part)]) for part in parts)
 
 

@@ -205,7 +205,7 @@ def _hosted_inputs(body: JsonObject) -> list[str]:
 
 def _encoding(body: JsonObject) -> str:
     encoding = body.get("encoding_format") or "float"
-    if encoding not in {"float", "base64"}:
+    if encoding not in ("float", "base64"):
         message = "The format to return the embeddings in. Can be either float or base64"
         raise ApiError(400, message, param="encoding_format")
     return encoding
