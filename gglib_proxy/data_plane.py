@@ -143,10 +143,16 @@ class DataPlane:
             self.sweep(now, is_full=beat % 4 == 0)
 
     def sweep(self, now: float, *, is_full: bool = True) -> None:
-        """Enforce the deadlines of exchanges; where `is_full`, those of connections too."""
+        """Enforce the deadlines of exchanges; where `is_full`, those of connections too.
+
+        Answers of the control plane may have no end of their own: then they end with the right to
+        see them.
+        """
         for exchange in self.exchanges:
             exchange.sweep(now)
         if is_full:
+            for exchange in self.control_exchanges:
+                exchange.end_unless_admitted()
             self.pool.expire(now)
             for connection in (*self.handshakes, *self.connections):
                 connection.sweep(now)

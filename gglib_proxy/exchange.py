@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final
 
 from gglib_core.activity import EngineActivity
 from gglib_core.errors import (
-    GglibError,
     LimitError,
     UpstreamError,
     UpstreamLost,
@@ -27,7 +26,7 @@ from gglib_core.rate_limiting import Caller, Reservation
 from gglib_core.swaps import Requester
 from gglib_core.tracing import TRACE_HEADERS, RequestTrace, RequestTracer
 from gglib_proxy.books import Account, standing_lines
-from gglib_proxy.door.door import Entry
+from gglib_proxy.door.door import Entry, MayEnter
 from gglib_proxy.errors import (
     describe_error,
     render_sse_anthropic,
@@ -149,7 +148,7 @@ class Exchange:
         self._activity = _UNWATCHED
         self._upstream: UpstreamConnection | None = None
         self._done: asyncio.Future[None] | None = None
-        self._cause: GglibError | None = None
+        self._cause: MayEnter | None = None
         self._head: ResponseHead | None = None
         self._is_answered = False
         self._is_ended = False
@@ -450,7 +449,13 @@ class Exchange:
         self._held_bytes = 0
         self.request.body = b""
 
-    def cancel(self, cause: GglibError | None = None) -> None:
+    def end_unless_admitted(self) -> None:
+        """End the exchange where the door would not let it in any more."""
+        refusal = self._plane.door.enter(self.request, self.route, self.client.peer).refusal
+        if refusal is not None:
+            self.cancel(refusal)
+
+    def cancel(self, cause: MayEnter | None = None) -> None:
         """End the exchange: the client is told of `cause`, or has gone where there is none."""
         if self._is_ended or self._is_answered:
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -21,9 +22,18 @@ from gglib_proxy.door.addresses import TrustedProxies
 from gglib_proxy.door.door import OPEN, Door, DoorRules
 from gglib_proxy.door.hosts import HostRule
 from gglib_proxy.door.origins import OriginRule
-from tests.planes import BODY, Relay, relaying
+from tests.planes import BODY, STREAM_BODY, Relay, relaying
 from tests.raw_http import Answer
-from tests.upstreams import answering, open_unix_upstream
+from tests.upstreams import (
+    STREAM_END,
+    STREAM_HEAD,
+    Peer,
+    Script,
+    answering,
+    chunked,
+    event,
+    open_unix_upstream,
+)
 
 CHAT = "/v1/chat/completions"
 PEPPER = b"pepper"
@@ -254,6 +264,58 @@ async def test_a_key_that_is_switched_off_stops_counting_on_an_open_connection()
             assert await status_of(relay, authorization=f"Bearer {PLAIN}") == 200
         gate.rules = replace(CLOSED, keys=KeyRing(PEPPER, [key(1, PLAIN, is_enabled=False)]))
         assert await status_of(relay, authorization=f"Bearer {PLAIN}") == 403
+
+
+def following() -> Script:
+    """Begin a stream that has no end of its own."""
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        peer.send(STREAM_HEAD + chunked(b": following\n\n"))
+        await peer.gone()
+
+    return script
+
+
+async def test_who_follows_is_let_out_with_the_right_to_see(tmp_path: Any) -> None:
+    gate, control = door(), str(tmp_path / "control")
+    async with (
+        open_unix_upstream(control, following()),
+        relaying(door=gate, control_path=control) as relay,
+    ):
+        headers = {"Host": "localhost", **bearer(PLAIN)}
+        relay.client.request("GET", "/v1/generations?follow=1", headers=headers)
+        assert (await relay.client.head()).status == 200
+        assert await relay.client.chunk() == b": following\n\n"
+        relay.running.sweep(1)
+        gate.rules = replace(CLOSED)  # another ring in which the key still counts
+        relay.running.sweep(1)
+        assert len(relay.plane.control_exchanges) == 1
+        gate.rules = replace(CLOSED, keys=KeyRing(PEPPER, [key(1, PLAIN, is_enabled=False)]))
+        relay.running.sweep(1)
+        assert b"key_disabled" in await relay.client.chunk()
+        assert await relay.client.chunk() == b""
+
+
+async def test_a_key_that_is_switched_off_stops_no_answer_of_a_model() -> None:
+    gate, more = door(), asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        peer.send(STREAM_HEAD + chunked(event("one")))
+        await more.wait()
+        peer.send(chunked(event("two")) + STREAM_END)
+
+    async with relaying(script, door=gate) as relay:
+        headers = {"Host": "localhost", **bearer(PLAIN)}
+        relay.client.request("POST", CHAT, STREAM_BODY, headers=headers)
+        await relay.client.head()
+        assert await relay.client.chunk() == event("one")
+        gate.rules = replace(CLOSED, keys=KeyRing(PEPPER, [key(1, PLAIN, is_enabled=False)]))
+        relay.running.sweep(1)
+        more.set()
+        assert await relay.client.chunk() == event("two")
+        assert await relay.client.chunk() == b""
 
 
 async def test_a_key_expires_on_an_open_connection() -> None:
