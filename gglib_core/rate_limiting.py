@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from gglib_core.keys import Allowance, ApiKey, Endpoint
 
@@ -54,8 +54,7 @@ class Demand:
     """Money that these tokens would cost."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class Standing(NamedTuple):
     """What is left of the tightest limit of each kind; None where there is no such limit."""
 
     limit_requests: int | None = None

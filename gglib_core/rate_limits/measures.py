@@ -80,9 +80,10 @@ class _Bucket:
         self._level = level
         return level
 
-    def reset_seconds(self, now: float) -> float:
-        """How long until it is full."""
-        return (self.limit - self.left(now)) / self._per_second
+    def standing(self, now: float) -> tuple[int, int, float]:
+        """The limit, what is left of it, and the seconds until it is full."""
+        limit, left = self.limit, self.left(now)
+        return int(limit), int(left) if left > 0 else 0, (limit - left) / self._per_second
 
     def is_idle(self, now: float, unix: float) -> bool:
         return self.left(now) >= self.limit

@@ -8,11 +8,14 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 from gglib_core.errors import LimitError, QuotaExceeded, RateLimited
 from gglib_core.keys import Allowance, ApiKey, Endpoint
 from gglib_core.rate_limiting import Demand, LimitRule, Standing
 from gglib_core.rate_limits.measures import Measure, RequestBucket, TokenBucket
+
+_NOT_LIMITED = (None, None, None)
 
 
 class _CompiledRule:
@@ -79,16 +82,20 @@ class Plan:
         """What is left of the tightest limit of each kind; None without any limit."""
         if not self.measures:
             return None
-        requests = min(self._requests, key=lambda each: each.left(now), default=None)
-        tokens = min(self._tokens, key=lambda each: each.left(now), default=None)
-        return Standing(
-            limit_requests=requests and int(requests.limit),
-            remaining_requests=requests and max(int(requests.left(now)), 0),
-            reset_requests_seconds=requests and requests.reset_seconds(now),
-            limit_tokens=tokens and int(tokens.limit),
-            remaining_tokens=tokens and max(int(tokens.left(now)), 0),
-            reset_tokens_seconds=tokens and tokens.reset_seconds(now),
+        requests, tokens = _tightest(self._requests, now), _tightest(self._tokens, now)
+        return Standing._make(
+            (_NOT_LIMITED if requests is None else requests.standing(now))
+            + (_NOT_LIMITED if tokens is None else tokens.standing(now))
         )
+
+
+_Bucket = TypeVar("_Bucket", RequestBucket, TokenBucket)
+
+
+def _tightest(buckets: Sequence[_Bucket], now: float) -> _Bucket | None:
+    if len(buckets) == 1:
+        return buckets[0]
+    return min(buckets, key=lambda each: each.left(now), default=None)
 
 
 def _wait(reason: LimitError) -> float:
