@@ -32,6 +32,8 @@ class Listening:
         self._accepting = self._listen()
         self._is_refusing = False
         self._is_closed = False
+        reuses = listener.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)
+        self._can_rebind = listener.family in _TCP and bool(reuses)
 
     def _listen(self) -> AcceptLoop:
         self._listener.setblocking(False)
@@ -60,15 +62,15 @@ class Listening:
     def set_refusing(self, wanted: bool) -> None:
         """Let the system refuse connections, or take them again.
 
-        Idle connections are closed: their clients would not notice an outage. What is no TCP port
-        of our own is accepted and closed at once.
+        Idle connections are closed: their clients would not notice an outage. Where the port cannot
+        be bound anew, connections are accepted and closed at once.
         """
         if wanted == self._is_refusing or self._is_closed:
             return
         self._is_refusing = wanted
         if wanted:
             self._server.close_idle()
-        if self._listener.family not in _TCP:
+        if not self._can_rebind:
             return
         if wanted:
             name = self._listener.getsockname()
