@@ -39,6 +39,7 @@ from gglib_runtime.simulator.latency.pace import Pace
 from gglib_runtime.simulator.log import EngineLog
 from gglib_runtime.simulator.records import Recorder
 from gglib_runtime.simulator.slots import Slots
+from gglib_runtime.simulator.stored_responses import StoredResponses
 from gglib_runtime.simulator.tallies import Tallies
 from gglib_runtime.simulator.timing import Timing
 
@@ -76,6 +77,7 @@ class Engine:
         self.slots = Slots(arguments.slots)
         self.timing = Timing(self.direction, self.slots, has_many_models=self.is_alone)
         self.name = behaviour.alias or arguments.alias
+        self.stored_responses = StoredResponses()
         self.is_ready = False
         self.is_stopping = False
         self.requests = 0

@@ -9,9 +9,7 @@ from typing import Any, cast
 
 from gglib_runtime.simulator.answers import Wanted
 from gglib_runtime.simulator.dialects.completions import ChatCompletion, HostedChatCompletion
-from gglib_runtime.simulator.dialects.hosted_responses import HostedResponseAnswer
 from gglib_runtime.simulator.dialects.messages import HostedMessageAnswer, MessageAnswer
-from gglib_runtime.simulator.dialects.responses import ResponseAnswer
 from gglib_runtime.simulator.engine import Engine
 from gglib_runtime.simulator.exchange import Exchange
 from gglib_runtime.simulator.generation import ApiError, Generation, json_bytes
@@ -22,16 +20,14 @@ from gglib_runtime.simulator.reading.conversations import (
     read_chat,
     read_engine_chat,
     read_messages,
-    read_response_input,
 )
-from gglib_runtime.simulator.reading.json_forms import chat_schema, engine_schema, response_schema
+from gglib_runtime.simulator.reading.json_forms import chat_schema, engine_schema
 from gglib_runtime.simulator.reading.parameters import (
     ANTHROPIC,
     CHAT_RULES,
     LLAMA,
     MESSAGE_RULES,
     OPENAI,
-    RESPONSE_RULES,
     check_parameters,
     llama_rules,
     require,
@@ -40,7 +36,6 @@ from gglib_runtime.simulator.reading.tool_offers import (
     chat_tools,
     engine_tools,
     message_tools,
-    response_tools,
 )
 from gglib_runtime.simulator.requests import (
     JsonObject,
@@ -50,7 +45,6 @@ from gglib_runtime.simulator.requests import (
     token_limit,
 )
 from gglib_runtime.simulator.text import chat_prompt, count_tokens
-from gglib_runtime.simulator.tools import ToolUse
 
 _MOST_STOPS = 4
 _LIMIT_NAMES = ("max_completion_tokens", "max_tokens", "n_predict")
@@ -84,8 +78,8 @@ def chat(engine: Engine, exchange: Exchange) -> None:
         schema=schema,
         use=use,
     )
-    generation = reading.generation(chat_prompt(talk.turns, _listed_tools(body)), wanted)
-    _name_calls(generation, "call_" if engine.is_alone else "")
+    generation = reading.generation(chat_prompt(talk.turns, listed_tools(body)), wanted)
+    name_calls(generation, "call_" if engine.is_alone else "")
     options = body.get("stream_options")
     answer = HostedChatCompletion if engine.is_alone else ChatCompletion
     dialect = answer(
@@ -129,66 +123,17 @@ def _hosted_logprobs(body: JsonObject) -> int | None:
     return None
 
 
-def _listed_tools(body: JsonObject) -> list[Any]:
+def listed_tools(body: JsonObject) -> list[Any]:
+    """The tools as they are part of a prompt."""
     tools = body.get("tools")
     return cast("list[Any]", tools) if isinstance(tools, list) else []
 
 
-def _name_calls(generation: Generation, prefix: str) -> None:
+def name_calls(generation: Generation, prefix: str) -> None:
     """Give all calls identifiers of the API's kind."""
     for choice in generation.choices:
         for call in choice.calls:
             call.id = prefix + call.id
-
-
-# responses
-
-
-def responses(engine: Engine, exchange: Exchange) -> None:
-    """POST /v1/responses."""
-    body = read_object(engine, exchange)
-    talk, use, schema = _read_response(engine, body)
-    reading = Reading(engine, exchange, body)
-    wanted = Wanted(
-        asked=talk.asked,
-        limit=token_limit(body, "max_output_tokens"),
-        seed=body.get("seed"),
-        schema=schema,
-        use=use,
-    )
-    generation = reading.generation(chat_prompt(talk.turns, _listed_tools(body)), wanted)
-    if engine.is_alone:
-        reading.start(generation, HostedResponseAnswer(generation, body))
-    else:
-        reading.start(generation, ResponseAnswer(generation))
-
-
-def _read_response(engine: Engine, body: JsonObject) -> tuple[Conversation, ToolUse, Any]:
-    if not engine.is_alone:
-        talk = _engine_response_input(body)
-        check_engine(engine, body)
-        return talk, response_tools(body, follows_result=talk.follows_result), None
-    require(body, "model", OPENAI)
-    require(body, "input", OPENAI)
-    check_parameters(body, RESPONSE_RULES, OPENAI)
-    if (previous := body.get("previous_response_id")) is not None:
-        raise ApiError(
-            400,
-            f"Previous response with id '{previous}' not found.",
-            param="previous_response_id",
-            name="previous_response_not_found",
-        )
-    talk = read_response_input(body)
-    use = response_tools(body, follows_result=talk.follows_result)
-    return talk, use, response_schema(body)
-
-
-def _engine_response_input(body: JsonObject) -> Conversation:
-    if "input" not in body:
-        raise ApiError(400, "'input' is required")
-    if body.get("previous_response_id"):
-        raise ApiError(400, "llama.cpp does not support 'previous_response_id'.")
-    return read_response_input(body)
 
 
 # messages
@@ -209,9 +154,9 @@ def messages(engine: Engine, exchange: Exchange) -> None:
         seed=body.get("seed"),
         use=use,
     )
-    generation = reading.generation(chat_prompt(talk.turns, _listed_tools(body)), wanted)
+    generation = reading.generation(chat_prompt(talk.turns, listed_tools(body)), wanted)
     if engine.is_alone:
-        _name_calls(generation, "toolu_")
+        name_calls(generation, "toolu_")
         generation.id = new_identifier("msg_")
         reading.start(generation, HostedMessageAnswer(generation))
     else:
@@ -240,22 +185,17 @@ def count_message_tokens(engine: Engine, exchange: Exchange) -> None:
     """POST /v1/messages/count_tokens."""
     body = read_object(engine, exchange)
     talk = _message_conversation(engine, body)
-    tokens = count_tokens(chat_prompt(talk.turns, _listed_tools(body)))
+    tokens = count_tokens(chat_prompt(talk.turns, listed_tools(body)))
     exchange.answer(200, json_bytes({"input_tokens": tokens}))
 
 
 def count_chat_tokens(engine: Engine, exchange: Exchange) -> None:
     """POST /v1/chat/completions/input_tokens."""
     body = read_object(engine, exchange)
-    _answer_count(exchange, body, _chat_conversation(engine, body))
+    answer_count(exchange, body, _chat_conversation(engine, body))
 
 
-def count_response_tokens(engine: Engine, exchange: Exchange) -> None:
-    """POST /v1/responses/input_tokens."""
-    body = read_object(engine, exchange)
-    _answer_count(exchange, body, _read_response(engine, body)[0])
-
-
-def _answer_count(exchange: Exchange, body: JsonObject, talk: Conversation) -> None:
-    tokens = count_tokens(chat_prompt(talk.turns, _listed_tools(body)))
+def answer_count(exchange: Exchange, body: JsonObject, talk: Conversation) -> None:
+    """Answer with the tokens of a conversation and its tools."""
+    tokens = count_tokens(chat_prompt(talk.turns, listed_tools(body)))
     exchange.answer(200, json_bytes({"input_tokens": tokens, "object": "response.input_tokens"}))

@@ -63,8 +63,11 @@ _POSTS = {
     "text_inference.completions": ("/v1/completions",),
     "text_inference.native": ("/completion", "/completions"),
     "text_inference.infill": ("/infill",),
-    "inference.responses": ("/v1/responses", "/responses"),
-    "inference.count_response_tokens": ("/v1/responses/input_tokens", "/responses/input_tokens"),
+    "response_inference.responses": ("/v1/responses", "/responses"),
+    "response_inference.count_response_tokens": (
+        "/v1/responses/input_tokens",
+        "/responses/input_tokens",
+    ),
     "inference.messages": ("/v1/messages",),
     "text_inference.complete": ("/v1/complete",),
     "inference.count_message_tokens": ("/v1/messages/count_tokens",),
@@ -88,12 +91,16 @@ ROUTES: dict[tuple[str, str], Route] = {
     **{("GET", path): probe for path, probe in _PROBES.items()},
     **_LATER,
 }
-_MODEL = LaterRoute("hosted_models.show_model")
-PREFIXES: dict[tuple[str, str], Route] = {("GET", "/v1/models/"): _MODEL}
+_LATER_PREFIXES = {
+    ("GET", "/v1/models/"): LaterRoute("hosted_models.show_model"),
+    ("GET", "/v1/responses/"): LaterRoute("response_inference.show_response"),
+    ("DELETE", "/v1/responses/"): LaterRoute("response_inference.delete_response"),
+}
+PREFIXES: dict[tuple[str, str], Route] = {**_LATER_PREFIXES}
 """By method, and what the path begins with, where the rest of the path is an argument."""
 
 
 def load_routes() -> None:
     """Import all modules that answer."""
-    for route in (*_LATER.values(), _MODEL):
+    for route in (*_LATER.values(), *_LATER_PREFIXES.values()):
         route.load()

@@ -342,6 +342,39 @@ async def test_a_response_is_parsed_into_a_model() -> None:
         assert isinstance(parsed.output_parsed, Solution)
 
 
+async def test_a_response_goes_on_from_one_before() -> None:
+    async with openai_client() as client:
+        create = client.responses.create
+        first = await create(model=MODEL, input=ASKED, instructions="Be brief.")
+        alone = await create(model=MODEL, input="And tomorrow?", store=False)
+        after = await create(
+            model=MODEL, input="And tomorrow?", previous_response_id=first.id, store=False
+        )
+        assert after.previous_response_id == first.id
+        assert after.usage is not None
+        assert alone.usage is not None
+        assert after.usage.input_tokens > alone.usage.input_tokens + 96
+        assert (await client.responses.retrieve(first.id)).output_text == first.output_text
+        tools: Any = [{"type": "function", "name": "get_weather", "parameters": WEATHER}]
+        called = await create(model=MODEL, input=ASKED, tools=tools)
+        assert called.output[0].type == "function_call"
+        result: Any = {"type": "function_call_output", "call_id": called.output[0].call_id}
+        final = await create(
+            model=MODEL,
+            input=[result | {"output": "sunny"}],
+            tools=tools,
+            previous_response_id=called.id,
+        )
+        assert "sunny" in final.output_text
+        await client.responses.delete(first.id)
+        for gone in (first.id, after.id):
+            with pytest.raises(openai.NotFoundError):
+                await client.responses.retrieve(gone)
+            with pytest.raises(openai.BadRequestError) as refused:
+                await create(model=MODEL, input="x", previous_response_id=gone)
+            assert refused.value.code == "previous_response_not_found"
+
+
 # completions, embeddings, models
 
 

@@ -47,13 +47,13 @@ _ECHOED: tuple[tuple[str, object], ...] = (
 class HostedResponseAnswer:
     """POST /v1/responses as OpenAI answers it; fills `Dialect`."""
 
-    __slots__ = ("_body", "_choice", "_generation", "_id", "_item_id", "_logprobs", "_number")
+    __slots__ = ("_body", "_choice", "_generation", "_item_id", "_logprobs", "_number", "id")
 
     def __init__(self, generation: Generation, body: JsonObject) -> None:
         self._generation = generation
         self._choice: Choice = generation.first
         self._body = body
-        self._id = new_identifier("resp_")
+        self.id = new_identifier("resp_")
         self._item_id = new_identifier("msg_")
         included: list[Any] = body.get("include") or []
         wants = "message.output_text.logprobs" in included
@@ -78,7 +78,7 @@ class HostedResponseAnswer:
         }
         cut = {"reason": "max_output_tokens"} if status == "incomplete" else None
         return echoed | {
-            "id": self._id,
+            "id": self.id,
             "object": "response",
             "created_at": created,
             "completed_at": created if status == "completed" else None,
