@@ -36,19 +36,25 @@ class Envelope(msgspec.Struct, frozen=True):
     max_completion_tokens: Any = None
     max_output_tokens: Any = None
     n_predict: Any = None
+    n: Any = None
+    """How many answers; whether it is a number, the engine says."""
 
     @property
     def answer_tokens(self) -> int | None:
-        """The most tokens that the answer may have; whether they are a number, the engine says."""
+        """The most tokens that an answer may have; whether they are a number, the engine says.
+
+        Of several numbers the largest: which one counts is the engine's affair.
+        """
+        most = 0
         for each in (
-            self.max_completion_tokens,
             self.max_tokens,
+            self.max_completion_tokens,
             self.max_output_tokens,
             self.n_predict,
         ):
-            if type(each) is int and each > 0:
-                return each
-        return None
+            if type(each) is int and each > most:
+                most = each
+        return most or None
 
 
 class _InputEnvelope(Envelope, frozen=True):

@@ -5,9 +5,11 @@ Which model is meant, whether it can do what is asked, and with how much context
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote_to_bytes
 
 from gglib_core.catalog import nearest_names, required_context
 from gglib_core.errors import (
@@ -17,6 +19,7 @@ from gglib_core.errors import (
     NoModelNamed,
     UnknownModel,
 )
+from gglib_core.keys import Endpoint
 from gglib_core.models import Model, ModelState
 from gglib_proxy.door.door import Entry
 from gglib_proxy.envelope import (
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
 ANSWER_TOKENS = 1024
 """Of an answer whose request sets no limit."""
 _LOOKED_AT_BYTES = 100
+_is_shared_state = re.compile(rb"/+(?:slots|lora-adapters|props)(?:/|$)").match
+"""What an engine lets be changed there counts for all who use the model."""
 _IN_BODY: Final = NamedBy.BODY  # before Python 3.12 members are slow to look up
 
 
@@ -74,7 +79,9 @@ def pass_gate(plane: DataPlane, request: Request, route: Route, entry: Entry) ->
 def _answer_tokens(route: Route, envelope: Envelope) -> int:
     if not route.can_stream:
         return 0  # an embedding, a count …
-    return envelope.answer_tokens or ANSWER_TOKENS
+    tokens = envelope.answer_tokens or ANSWER_TOKENS
+    choices = envelope.n
+    return tokens * choices if type(choices) is int and choices > 1 else tokens
 
 
 def _pass_by_query(plane: DataPlane, request: Request, entry: Entry) -> Passage:
@@ -100,6 +107,8 @@ def _pass_by_path(plane: DataPlane, request: Request, entry: Entry) -> Passage:
     target = rest + b"?" + request.query if request.query else rest
     if request.method in ("GET", "HEAD"):
         return Passage(model, 0, target, may_load=False)
+    if _is_shared_state(unquote_to_bytes(rest)):
+        entry.check_endpoint(Endpoint.ADMIN)
     envelope, route = _envelope_if_any(request), find_route(rest)
     return Passage(
         model,

@@ -90,6 +90,12 @@ class Entry:
         """Whether the caller has no key that counts, where one is needed."""
         return self.caller.key is None and not self.rules.keys.is_open
 
+    def check_endpoint(self, endpoint: Endpoint) -> None:
+        """Raise OutOfScope unless the caller may use that class of endpoints, too."""
+        key = self.caller.key
+        if key is not None and not self.rules.keys.is_open and endpoint not in key.endpoints:
+            raise OutOfScope(key.mask, f"{endpoint} endpoints")
+
     def may_use_model(self, name: str) -> bool:
         """Whether the caller may use the model of that name."""
         key = self.caller.key

@@ -256,6 +256,12 @@ async def test_limits_are_reserved_and_settled_from_what_was_used() -> None:
         (PATH, {"model": "chat", "max_completion_tokens": 7}, 7),
         (PATH, {"model": "chat", "max_tokens": "many"}, 1024),
         (PATH, {"model": "chat", "n_predict": -1}, 1024),
+        (PATH, {"model": "chat", "max_tokens": 1, "n_predict": 500}, 500),
+        (PATH, {"model": "chat", "max_tokens": 9, "n": 3}, 27),
+        (PATH, {"model": "chat", "max_tokens": 9, "n": -3}, 9),
+        (PATH, {"model": "chat", "n": 2}, 2048),
+        ("/upstream/chat/v1/chat/completions", {"max_tokens": 7}, 7),
+        ("/upstream/chat/tokenize", {"max_tokens": 7}, 0),
         ("/v1/embeddings", {"model": "embedder", "input": "x"}, 0),
     ],
 )

@@ -250,6 +250,28 @@ async def test_a_key_for_some_models_hears_of_no_others(tmp_path: Any) -> None:
         assert "Did you mean" not in hints[1]
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "secret", "status"),
+    [
+        ("POST", "/upstream/chat/slots/0?action=erase", PLAIN, 403),
+        ("POST", "/upstream/chat/slots/0?action=erase", ADMIN, 200),
+        ("POST", "/upstream/chat/%73lots%2F0?action=erase", PLAIN, 403),
+        ("POST", "/upstream/chat//lora-adapters", PLAIN, 403),
+        ("POST", "/upstream/chat/lora-adapters", PLAIN, 403),
+        ("POST", "/upstream/chat/props", PLAIN, 403),
+        ("POST", "/upstream/chat/v1/audio/transcriptions", PLAIN, 200),
+        ("GET", "/upstream/chat/slots", PLAIN, 200),
+        ("GET", "/upstream/embedder/slots", CHAT_ONLY, 403),
+    ],
+)
+async def test_what_all_users_of_a_model_share_is_changed_by_admins(
+    method: str, path: str, secret: str, status: int
+) -> None:
+    async with relaying(door=door()) as relay:
+        assert await status_of(relay, **bearer(secret)) == 200  # loads it
+        assert (await ask(relay, method, path, {}, bearer(secret))).status == status
+
+
 async def test_a_request_without_a_model_goes_to_one_that_its_key_is_for() -> None:
     async with relaying(door=door()) as relay:
         unnamed = {"messages": []}
