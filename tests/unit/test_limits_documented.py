@@ -17,6 +17,7 @@ ROWS = {row["limit"]: row["test"] for row in ROW.finditer(DOCUMENT)}
 NO_LIMITS = {
     "comment_interval_seconds",
     "drain_seconds",
+    "slow_request_seconds",
     "stream_grace_seconds",
 }
 FIXED = {"max_pipelined_requests"}
