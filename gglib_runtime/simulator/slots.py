@@ -46,8 +46,13 @@ class Slots:
 
     def request(self, occupant: Occupant) -> None:
         """Grant a slot now, or as soon as one is free."""
-        self._waiting.append(occupant)
-        self._hand_out()
+        if self._free and not self._waiting and not self._is_handing_out:
+            slot = self._free.pop()
+            self.occupants[slot] = occupant
+            occupant.granted(slot)
+        else:
+            self._waiting.append(occupant)
+            self._hand_out()
 
     def withdraw(self, occupant: Occupant) -> None:
         """Stop waiting; nothing happens if the occupant does not wait."""
@@ -57,7 +62,8 @@ class Slots:
     def release(self, slot: int) -> None:
         self.occupants[slot] = None
         self._free.append(slot)
-        self._hand_out()
+        if self._waiting:
+            self._hand_out()
 
     def _hand_out(self) -> None:
         if self._is_handing_out:  # an occupant was done at once: the loop below goes on
