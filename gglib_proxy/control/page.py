@@ -16,7 +16,7 @@ from quart import Blueprint, Response, request
 from gglib_core.models import Capability, Model
 from gglib_proxy.control.context import ControlContext
 from gglib_proxy.control.style import TITLE_END, page_answer
-from gglib_proxy.control.viewer import PEER_HEADER, viewer_of
+from gglib_proxy.control.viewer import PEER_HEADER, Viewer, viewer_of
 from gglib_proxy.listing import Listing, Listings, Rendered
 
 _ABOUT = (
@@ -26,6 +26,7 @@ _ADD = "gglib model add PATH/TO/MODEL.gguf"
 _AUTHORITY = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}")
 _NEEDS_KEY = "This endpoint needs an API key: whoever runs it makes one with `gglib key create`."
 _LOCKED = f"<p>{_NEEDS_KEY.replace('`', '')}</p>"
+_KEY_OPTION = '-H "Authorization: Bearer $OPENAI_API_KEY" '
 _KINDS = ["application/json", "text/html", "text/plain"]
 
 
@@ -42,11 +43,11 @@ def page_routes(context: ControlContext, listings: Listings) -> Blueprint:
         listing = None if viewer.is_stranger else listings.current().seen_through(viewer.models)
         if kind == "text/html":
             shown = _LOCKED.encode() if listing is None else table.current(viewer.models)
-            body = _html(url, version, _example(listing), shown)
+            body = _html(url, version, _curl(url, viewer, listing), shown)
         elif kind == "application/json":
             body = msgspec.json.encode(_document(url, version))
         else:
-            body = _plain(url, version, listing)
+            body = _plain(url, version, _curl(url, viewer, listing), listing)
         return page_answer(body, kind)
 
     @routes.get("/favicon.ico")
@@ -82,13 +83,16 @@ def _example(listing: Listing | None) -> Model | None:
     return next((model for model in chatty if model.id in listing.states), next(iter(chatty), None))
 
 
-def _curl(url: str, model: Model | None) -> str:
+def _curl(url: str, viewer: Viewer, listing: Listing | None) -> str:
+    key = _KEY_OPTION if viewer.is_stranger or viewer.key_mask else ""
+    model = _example(listing)
     if model is None:
-        return f"curl {url}/v1/models"
+        return f"curl {key}{url}/v1/models"
     messages = [{"role": "user", "content": "Hello!"}]
     body = json.dumps({"model": model.name, "messages": messages}, ensure_ascii=False)
     return (
-        f"curl {url}/v1/chat/completions -H 'Content-Type: application/json' -d {shlex.quote(body)}"
+        f"curl {key}{url}/v1/chat/completions -H 'Content-Type: application/json'"
+        f" -d {shlex.quote(body)}"
     )
 
 
@@ -105,7 +109,7 @@ def _document(url: str, version: str) -> dict[str, str]:
     }
 
 
-def _plain(url: str, version: str, listing: Listing | None) -> bytes:
+def _plain(url: str, version: str, curl: str, listing: Listing | None) -> bytes:
     """The page as text; without a listing it is for somebody who has no key."""
     models = [] if listing is None else _lines(listing)
     none = f"There is no model yet. Add one: {_ADD}" if listing is not None else _NEEDS_KEY
@@ -118,7 +122,7 @@ def _plain(url: str, version: str, listing: Listing | None) -> bytes:
         "Models:" if models else none,
         *models,
         "",
-        _curl(url, _example(listing)),
+        curl,
         "",
     ]
     return "\n".join(lines).encode("utf-8", "replace")
@@ -128,7 +132,7 @@ def _lines(listing: Listing) -> list[str]:
     return [f"  {model.name} ({listing.status(model)})" for model in listing.models]
 
 
-def _html(url: str, version: str, example: Model | None, table: bytes) -> bytes:
+def _html(url: str, version: str, curl: str, table: bytes) -> bytes:
     head = f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>gglib</title>
 {TITLE_END}
@@ -136,7 +140,7 @@ def _html(url: str, version: str, example: Model | None, table: bytes) -> bytes:
 <p>{_ABOUT}.</p>
 <p>OpenAI base URL: <code>{escape(url)}/v1</code><br>
 Anthropic base URL: <code>{escape(url)}</code></p>
-<pre>{escape(_curl(url, example))}</pre>
+<pre>{escape(curl)}</pre>
 <h2>Models</h2>
 """
     foot = """

@@ -26,7 +26,7 @@ _CLEARABLE = {
     "expires": "expires",
     "requests-per-minute": "requests_per_minute",
     "tokens-per-minute": "tokens_per_minute",
-    "concurrent": "concurrent_requests",
+    "concurrent-requests": "concurrent_requests",
     "budget-per-day": "budget_per_day",
     "budget-per-month": "budget_per_month",
 }

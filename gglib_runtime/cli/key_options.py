@@ -80,8 +80,7 @@ _OPTIONS: tuple[Decorator, ...] = (
         "--tokens-per-minute", type=int, metavar="N", help="Tokens in a minute; 0: no limit."
     ),
     click.option(
-        "--concurrent",
-        "concurrent_requests",
+        "--concurrent-requests",
         type=int,
         metavar="N",
         help="Requests at the same time; 0: no limit.",

@@ -74,7 +74,7 @@ def test_every_option_of_create_arrives(shell: Shell) -> None:
     options = [
         *("--model", "small-*", "--model", "org/x", "--model", "small-*"),
         *("--endpoint", "logs", "--admin", "--expires", "2031-02-03"),
-        *("--requests-per-minute", "60", "--tokens-per-minute", "0", "--concurrent", "4"),
+        *("--requests-per-minute", "60", "--tokens-per-minute", "0", "--concurrent-requests", "4"),
         *("--budget-per-day", "0.5", "--budget-per-month", "10"),
     ]
     made = shell.json("key", "create", "full", *options)
@@ -108,15 +108,15 @@ def test_an_end_that_is_none_is_refused(shell: Shell, text: str) -> None:
 
 
 def test_what_is_not_named_stays_as_it_is(shell: Shell) -> None:
-    shell.output("key", "create", "ci", "--model", "a", "--admin", "--concurrent", "2")
+    shell.output("key", "create", "ci", "--model", "a", "--admin", "--concurrent-requests", "2")
     before = shell.json("key", "show", "ci")
     after = shell.json("key", "edit", "ci", "--tokens-per-minute", "5", "--name", "cd")
     assert after == before | {"tokens_per_minute": 5, "name": "cd"}
-    assert shell.output("key", "edit", "cd", "--concurrent", "2") == "cd was like that already.\n"
+    assert shell.output("key", "edit", "cd", "--concurrent-requests", "2") == "cd was like that already.\n"
     after = shell.json("key", "edit", "cd", "--model", "b*", "--no-admin", "--expires", "1h")
     assert (after["models"], after["endpoints"]) == (["b*"], ["inference", "models"])
     assert shell.output("key", "edit", "cd", "--endpoint", "logs").startswith("Changed cd (id 1): ")
-    words = [f"--clear={word}" for word in ("model", "endpoint", "expires", "concurrent")]
+    words = [f"--clear={word}" for word in ("model", "endpoint", "expires", "concurrent-requests")]
     after = shell.json("key", "edit", "cd", *words, "--clear", "tokens-per-minute")
     assert after == before | {
         "name": "cd",

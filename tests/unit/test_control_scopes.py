@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from typing import Any
 
@@ -54,6 +55,7 @@ async def test_the_page_has_the_models_that_the_caller_may_use(
     page = await answer.get_data(as_text=True)
     assert "mine-1" in page
     assert "theirs" not in page
+    assert "Authorization: Bearer $OPENAI_API_KEY" in html.unescape(page)
 
 
 @pytest.mark.parametrize("name", ["theirs", "mine-2", "2"])
