@@ -6,6 +6,7 @@ What a request means and how it is answered is the exchange's affair.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import socket
 import struct
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast
 
 from gglib_core.errors import ShuttingDown
+from gglib_proxy import request_log
 from gglib_proxy.door.door import Entry, MayEnter, foreign_origin
 from gglib_proxy.door.origins import is_preflight, preflight_lines
 from gglib_proxy.errors import (
@@ -284,11 +286,16 @@ class ClientConnection(asyncio.Protocol):
         """Answer at once that the request is not served, because of `why` or of its entry."""
         error = why or entry.refusal
         assert error is not None
-        self._release_body(request)
-        books = self._plane.books
-        books.refused(error)
-        books.tally.request_ended(request.method, route.path, describe_error(error).status, 0.0)
+        books, answer = self._plane.books, describe_error(error)
         request_id = entry.request_id or "req-" + books.next_ending()
+        if request_log.logger.isEnabledFor(logging.DEBUG):
+            request_log.request_came(request, route, request_id)
+        request_log.request_failed(
+            request_log.About(request.method, route.path, request_id), answer
+        )
+        self._release_body(request)
+        books.refused(error)
+        books.tally.request_ended(request.method, route.path, answer.status, 0.0)
         lines = b"x-request-id: %b\r\n%b" % (request_id.encode(), entry.origin_lines)
         self.answer_error(error, route.dialect, request, lines)
         self._settle_after(request.keep_alive)
@@ -422,6 +429,7 @@ class ClientConnection(asyncio.Protocol):
         is_head = request is not None and request.method == "HEAD"
         self.write([head] if is_head else [head, body])
         if request is None:
+            request_log.request_failed(request_log.About("other", UNKNOWN.path), answer)
             self._plane.books.tally.request_ended("other", UNKNOWN.path, answer.status, 0.0)
             self._linger()
         elif not keep_alive:

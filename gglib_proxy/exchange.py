@@ -25,6 +25,7 @@ from gglib_core.ports import Lease
 from gglib_core.rate_limiting import Caller, Reservation
 from gglib_core.swaps import Requester
 from gglib_core.tracing import TRACE_HEADERS, RequestTrace, RequestTracer
+from gglib_proxy import request_log
 from gglib_proxy.books import Account, standing_lines
 from gglib_proxy.door.door import Entry, MayEnter
 from gglib_proxy.errors import (
@@ -62,8 +63,6 @@ from gglib_proxy.upstream import Origin, UpstreamConnection
 if TYPE_CHECKING:
     from gglib_proxy.client import ClientConnection
     from gglib_proxy.data_plane import DataPlane
-
-logger = logging.getLogger(__name__)
 
 _DEATH_SECONDS = 0.1
 """How long the system may take to tell of a process's end after it has closed its connections."""
@@ -195,6 +194,8 @@ class Exchange:
 
     def start(self) -> None:
         """Begin: at once where nothing has to be waited for, else in a task."""
+        if request_log.logger.isEnabledFor(logging.DEBUG):
+            request_log.request_came(self.request, self.route, self.request_id)
         if self.route.plane is not _INFERENCE or not self._has_begun():
             self.task = self._plane.loop.create_task(self.run())
 
@@ -428,6 +429,8 @@ class Exchange:
         books.tally.request_ended(
             self.request.method, self.route.path, self._status, now - self._started
         )
+        if 0 < self._plane.limits.slow_request_seconds <= now - self._started:
+            request_log.request_was_slow(self._about(now), self._status)
         generation = None
         if self._look is not None:
             self._look.settle(tokens=0, cost=0.0)
@@ -655,11 +658,10 @@ class Exchange:
     # When it goes wrong
 
     def _fail(self, error: BaseException) -> None:
-        """Tell the client; what it may not know, and bugs, are told to the log."""
+        """Tell the client, and the log where the client is not at fault."""
         answer = describe_error(error)
-        if answer.is_private:
-            logger.error("%r failed", self, exc_info=error, extra={"request_id": self.request_id})
         self._status, self._error = answer.status, answer.code
+        request_log.request_failed(self._about(self._plane.now()), answer, error)
         self._plane.books.refused(error)
         if not self._is_head_sent:
             self._is_head_sent = True
@@ -679,6 +681,10 @@ class Exchange:
             self.client.write([*chunk([event]), LAST_CHUNK])
         else:
             self.client.write([event])
+
+    def _about(self, now: float) -> request_log.About:
+        method, path = self.request.method, self.route.path
+        return request_log.About(method, path, self.request_id, self.model_name, self.age(now))
 
     @property
     def ends_with_close(self) -> bool:

@@ -44,5 +44,7 @@ class Limits:
     """From a request's last byte to its answer's last."""
     max_answer_seconds: float = 0.0
     """From admission to the answer's last byte."""
+    slow_request_seconds: float = 60.0
+    """From a request's last byte to its answer's last, before the log says so; 0 is never."""
     drain_seconds: float = 30.0
     """For running answers, once gglib has been told to stop."""

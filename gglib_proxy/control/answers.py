@@ -60,7 +60,8 @@ def register_error_answers(app: Quart) -> None:
     async def fail(error: Exception) -> Response:
         answer = describe_error(error)
         if answer.is_private:
-            _log.error("%s %s failed", request.method, request.path, exc_info=error)
+            about = {"request_id": request.headers.get("x-request-id")}
+            _log.error("%s %s failed", request.method, request.path, exc_info=error, extra=about)
         return _answer(answer)
 
 

@@ -12,11 +12,14 @@ from gglib_runtime.settings.schema import declarations
 
 def settings_table() -> str:
     """One row for each setting."""
-    return "\n".join(("| key | default | values | meaning |", "|---|---|---|---|", *_rows()))
+    heads = ("| key | default | values | changes | meaning |", "|---|---|---|---|---|")
+    return "\n".join((*heads, *_rows()))
 
 
 def _rows() -> Iterator[str]:
     for key, declaration in declarations().items():
         shown = declaration.shown_default
         default = shown if " " in shown else f"`{shown}`"
-        yield f"| `{key}` | {default} | {declaration.kind.bounds} | {declaration.meaning} |"
+        values = declaration.kind.bounds
+        when = "restart" if declaration.needs_restart else "at once"
+        yield f"| `{key}` | {default} | {values} | {when} | {declaration.meaning} |"

@@ -410,6 +410,10 @@ class Settings:
             needs_restart=True,
         ),
     ] = "console"
+    slow_request_seconds: Annotated[
+        float,
+        About(_DURATION, "A request that takes longer is named in the log; 0 never does it."),
+    ] = 60.0
     log_file_bytes: Annotated[
         int,
         About(
