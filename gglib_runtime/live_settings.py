@@ -172,7 +172,7 @@ class LiveSettings:
             self._told_problem = str(error)
 
     def _look(self) -> tuple[_Stamp, ...]:
-        return (_stamp(self._loaded.config_file), _stamp(self._overrides_path))
+        return (_stamp(self._loaded.sources.config_file), _stamp(self._overrides_path))
 
 
 @asynccontextmanager
@@ -213,9 +213,7 @@ def _as_list(text: str | None) -> Any:  # noqa: ANN401 -- whatever JSON has
         return [each.strip() for each in (text or "").split(",") if each.strip()]
 
 
-def _stamp(path: Path | None) -> _Stamp:
-    if path is None:
-        return None
+def _stamp(path: Path) -> _Stamp:
     try:
         found = path.stat()
     except OSError:

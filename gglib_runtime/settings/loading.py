@@ -84,6 +84,11 @@ class SettingsSources:
     flags: Mapping[str, object] = field(default_factory=dict[str, object])
     assignments: tuple[str, ...] = ()
 
+    @property
+    def config_file(self) -> Path:
+        """The settings file, whether it is there or not."""
+        return _named_file(self.config_path, self.environ) or default_config_file()
+
     def load(self, overrides: Mapping[str, object] | None = None) -> LoadedSettings:
         """As `load_settings`; `overrides` take the place of what admins have set."""
         config_file = _config_file(self.config_path, self.environ)
@@ -153,14 +158,18 @@ def load_settings(
 
 
 def _config_file(config_path: Path | None, environ: Mapping[str, str]) -> Path | None:
-    named = config_path or (Path(environ["GGLIB_CONFIG"]) if environ.get("GGLIB_CONFIG") else None)
-    if named is not None:
-        path = named.expanduser().absolute()
-        if not path.exists():
-            raise ConfigError(f"There is no settings file {path}.")
+    named = _named_file(config_path, environ)
+    path = named or default_config_file()
+    if path.exists():
         return path
-    path = default_config_file()
-    return path if path.exists() else None
+    if named is not None:
+        raise ConfigError(f"There is no settings file {path}.")
+    return None
+
+
+def _named_file(config_path: Path | None, environ: Mapping[str, str]) -> Path | None:
+    named = config_path or (Path(environ["GGLIB_CONFIG"]) if environ.get("GGLIB_CONFIG") else None)
+    return None if named is None else named.expanduser().absolute()
 
 
 def _file_entries(path: Path) -> Iterator[_Entry]:

@@ -13,6 +13,7 @@ import pytest
 
 from gglib_core.errors import ConfigError
 from gglib_runtime.live_settings import LiveSettings, open_live_settings, shown
+from gglib_runtime.paths import default_config_file
 from gglib_runtime.settings import Settings, load_settings
 from gglib_runtime.settings.schema import declarations
 
@@ -143,6 +144,23 @@ async def test_a_changed_file_is_followed(config: Path) -> None:
         async with asyncio.timeout(20):
             await changed.wait()
         assert settings.settings.queue_limit == 6
+
+
+async def test_a_file_that_comes_later_is_followed_and_so_is_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    path = default_config_file()
+    loaded = load_settings(None, {"GGLIB_DATA_DIR": str(tmp_path)})
+    limits: asyncio.Queue[int] = asyncio.Queue()
+    async with open_live_settings(loaded, poll_seconds=0.001) as settings, asyncio.timeout(20):
+        settings.on_change(lambda new: limits.put_nowait(new.queue_limit))
+        path.parent.mkdir(parents=True)
+        path.write_text("queue_limit = 8\n")
+        assert await limits.get() == 8
+        path.unlink()
+        assert await limits.get() == Settings(data_dir=tmp_path).queue_limit
 
 
 async def test_a_wrong_file_changes_nothing_and_is_told_once(
