@@ -27,7 +27,7 @@ from gglib_proxy.door.door import Entry
 from gglib_proxy.identifiers import number_source
 from gglib_proxy.routes import Route
 from gglib_proxy.tally import Tally
-from gglib_proxy.usage import Usage, UsageReader
+from gglib_proxy.usage import Usage, UsageReader, usage_of
 
 LLAMA_SERVER = "llama-server"
 BYTES_PER_TOKEN = 4
@@ -109,10 +109,12 @@ class Account:
         "_ending",
         "_entry",
         "_first_byte",
+        "_is_event_stream",
         "_model",
+        "_pieces",
+        "_reader",
         "_reservation",
         "_route",
-        "_usage",
         "is_stream",
     )
 
@@ -133,8 +135,10 @@ class Account:
         self._ending = ending
         self._created = books.clock()
         self.is_stream = False
-        self._usage: UsageReader | None = None
         self._first_byte: float | None = None
+        self._is_event_stream: bool | None = None  # the answer, where it says what it took
+        self._pieces: list[bytes] | None = None  # that came first; most answers come at once
+        self._reader: UsageReader | None = None  # from when more came
 
     def header_lines(self) -> bytes:
         """What the answer's head says of the account."""
@@ -144,14 +148,30 @@ class Account:
 
     def answer_began(self, *, is_stream: bool) -> None:
         """The answer is no error, and its body says what it took."""
-        self._usage = UsageReader(is_stream=is_stream)
+        self._is_event_stream = is_stream
 
     def answer_received(self, pieces: list[bytes], now: float) -> None:
         """Pieces of the answer's body have come."""
         if self._first_byte is None:
             self._first_byte = now
-        if self._usage is not None:
-            self._usage.feed(pieces)
+            self._pieces = pieces
+        elif self._is_event_stream is not None:
+            if self._reader is None:
+                self._reader = self._begin_reading(self._is_event_stream)
+            self._reader.feed(pieces)
+
+    def _begin_reading(self, is_stream: bool) -> UsageReader:
+        reader = UsageReader(is_stream=is_stream)
+        reader.feed(self._pieces or [])
+        self._pieces = None
+        return reader
+
+    def _used(self, *, is_whole: bool) -> Usage:
+        if self._reader is not None:
+            return self._reader.usage(is_whole=is_whole)
+        if self._is_event_stream is None:
+            return _NOTHING_USED
+        return usage_of(self._pieces or [], is_stream=self._is_event_stream, is_whole=is_whole)
 
     def close(
         self,
@@ -166,7 +186,7 @@ class Account:
     ) -> Generation:
         """The request has ended: settle its limits and leave its record, which is returned."""
         books, model, key = self._books, self._model, self._entry.caller.key
-        usage = _NOTHING_USED if self._usage is None else self._usage.usage(is_whole=is_whole)
+        usage = self._used(is_whole=is_whole)
         first = self._first_byte
         prompt_cost = completion_cost = 0.0
         if model.input_cost_per_1k or model.output_cost_per_1k:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import msgspec
 
@@ -34,7 +34,7 @@ _reasons = re.compile(rb'"(?:finish_reason|stop_reason|stop_type)"\s*:\s*"([a-z_
 _endings = re.compile(rb'"type"\s*:\s*"response\.(completed|incomplete|failed)"').findall
 
 
-class Usage(NamedTuple):
+class Usage(msgspec.Struct, frozen=True, gc=False):
     """What an answer took; counts that nobody told are estimated from the pieces that came."""
 
     upstream_id: str | None = None
@@ -62,26 +62,18 @@ class _Counts(msgspec.Struct, gc=False):
     prompt_tokens_details: _Details | None = None
     input_tokens_details: _Details | None = None
 
-    @property
-    def cached(self) -> int:
+    def told(self) -> tuple[int | None, int, int | None]:
+        """The tokens of the prompt, those of them that came from a cache, and the answer's."""
+        prompt, completion = self.prompt_tokens, self.completion_tokens
+        if prompt is None and self.input_tokens is not None:
+            # Anthropic's leave out what came from or went to a cache.
+            prompt = self.input_tokens + (self.cache_read_input_tokens or 0)
+            prompt += self.cache_creation_input_tokens or 0
+        if self.output_tokens is not None:
+            completion = self.output_tokens
         details = self.prompt_tokens_details or self.input_tokens_details
-        if details is not None and details.cached_tokens:
-            return details.cached_tokens
-        return self.cache_read_input_tokens or 0
-
-    @property
-    def prompt(self) -> int | None:
-        """All of it: Anthropic's `input_tokens` leave out what came from or went to a cache."""
-        if self.prompt_tokens is not None:
-            return self.prompt_tokens
-        if self.input_tokens is None:
-            return None
-        read, written = self.cache_read_input_tokens, self.cache_creation_input_tokens
-        return self.input_tokens + (read or 0) + (written or 0)
-
-    @property
-    def completion(self) -> int | None:
-        return self.completion_tokens if self.output_tokens is None else self.output_tokens
+        cached = None if details is None else details.cached_tokens
+        return prompt, cached or self.cache_read_input_tokens or 0, completion
 
 
 class _Timings(msgspec.Struct, gc=False):
@@ -145,7 +137,7 @@ class UsageReader:
             return Usage(is_estimated=not is_whole)
         head = self._head[0] if len(self._head) == 1 else b"".join(self._head)
         if self._tail is None and is_whole and not self._is_stream:
-            return _told(_read(head, _decode_answer) or _NOTHING, None)
+            return _of_answer(head)
         tail = head if self._tail is None else b"".join(self._tail)
         answer = _scan(head[:_LOOKED_AT_BYTES], tail[-_LOOKED_AT_BYTES:], is_stream=self._is_stream)
         if answer.stop_reason is None and (endings := _endings(tail)):
@@ -159,12 +151,25 @@ class UsageReader:
         return max(0, self._pieces - 2) if is_whole else self._pieces
 
 
+def usage_of(pieces: list[bytes], *, is_stream: bool, is_whole: bool) -> Usage:
+    """As a reader that was fed these pieces only, which most answers come in."""
+    if is_whole and not is_stream and len(pieces) == 1 and len(pieces[0]) <= _WHOLE_BYTES:
+        return _of_answer(pieces[0])
+    reader = UsageReader(is_stream=is_stream)
+    reader.feed(pieces)
+    return reader.usage(is_whole=is_whole)
+
+
+def _of_answer(body: bytes) -> Usage:
+    return _told(_read(body, _decode_answer) or _NOTHING, None)
+
+
 def _told(answer: _Answer, estimate: int | None) -> Usage:
     counts, timings = answer.usage, answer.timings
     prompt = completion = speed = None
     cached = 0
     if counts is not None:
-        prompt, cached, completion = counts.prompt, counts.cached, counts.completion
+        prompt, cached, completion = counts.told()
     if timings is not None:
         speed = timings.predicted_per_second
         if prompt is None and timings.prompt_n is not None:
@@ -197,12 +202,11 @@ def _scan(head: bytes, tail: bytes, *, is_stream: bool) -> _Answer:
     first = _last(_usages(head)[:1], _decode_counts)
     if counts is None:
         counts = first
-    elif first is not None and counts.prompt is None:
-        counts = _Counts(
-            prompt_tokens=first.prompt,
-            completion_tokens=counts.completion,
-            prompt_tokens_details=_Details(first.cached),
-        )
+    elif first is not None:
+        prompt, _, completion = counts.told()
+        if prompt is None:
+            prompt, cached, _ = first.told()
+            counts = _Counts(prompt, completion, prompt_tokens_details=_Details(cached))
     reasons = _reasons(tail)
     return _Answer(
         id=_id(head, tail, is_stream=is_stream),
