@@ -9,6 +9,7 @@ from quart import Blueprint, Quart, Response
 
 from gglib_proxy.control.admin.routes import admin_routes
 from gglib_proxy.control.answers import json_bytes, register_error_answers
+from gglib_proxy.control.compression import register_compression
 from gglib_proxy.control.context import ControlContext
 from gglib_proxy.control.generations import generation_routes
 from gglib_proxy.control.metrics import metric_routes
@@ -49,6 +50,7 @@ def create_app(context: ControlContext) -> Quart:
             app.register_blueprint(routes)
     register_error_answers(app)
     app.after_request(_forbid_guessing)
+    register_compression(app)
     return app
 
 

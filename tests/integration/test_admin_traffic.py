@@ -195,3 +195,16 @@ def test_the_owner_needs_no_key_on_the_private_socket(server: Served) -> None:
         log = owner.get("http://gglib/admin/logs")
         assert log.status_code == 200
     assert "second" in {key["name"] for key in server.shell.json("key", "list")}
+
+
+def test_what_the_control_plane_has_compressed_reaches_the_client_so(server: Served) -> None:
+    plain, packed = (
+        httpx.get(f"{server.url}/openapi.json", headers={"accept-encoding": accepted})
+        for accepted in ("identity", "gzip")
+    )
+    assert plain.json() == packed.json()
+    assert "content-encoding" not in plain.headers
+    assert packed.headers["content-encoding"] == "gzip"
+    assert int(packed.headers["content-length"]) < int(plain.headers["content-length"]) / 3
+    asked = httpx.head(f"{server.url}/openapi.json", headers={"accept-encoding": "gzip"})
+    assert asked.headers["content-length"] == packed.headers["content-length"]

@@ -43,7 +43,7 @@ async def get(client: QuartClient, accept: str = "*/*", **headers: str) -> str:
 async def test_each_client_gets_what_it_can_read(accept: str, kind: str) -> None:
     answer = await page_client(ALPHA).get("/", headers={"accept": accept} if accept else {})
     assert answer.headers["content-type"] == kind
-    assert answer.headers["vary"] == "accept"
+    assert answer.headers["vary"] == "accept, accept-encoding"
 
 
 async def test_a_browser_sees_base_urls_models_and_their_states() -> None:
