@@ -153,6 +153,8 @@ class LiveSettings:
             with anyio.move_on_after(poll_seconds):
                 await self._asked.wait()
             is_asked, self._asked = self._asked.is_set(), anyio.Event()
+            if is_asked:
+                self._told_problem = ""  # whoever asks is told again
             stamps = await to_thread.run_sync(self._look)
             if is_asked or stamps != self._stamps:
                 self._stamps = stamps

@@ -47,10 +47,16 @@ class TrustedProxies:
         if not self._networks:
             return False
         try:
-            parsed = ipaddress.ip_address(address.partition("%")[0])
+            parsed = _parsed(address.partition("%")[0])
         except ValueError:
             return False
         return any(parsed in network for network in self._networks)
+
+
+def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """An address of IPv4 as such: a socket for both protocols has it inside one of IPv6."""
+    parsed = ipaddress.ip_address(address)
+    return getattr(parsed, "ipv4_mapped", None) or parsed
 
 
 def _address(text: str) -> str | None:
@@ -60,6 +66,6 @@ def _address(text: str) -> str | None:
     elif text.count(":") == 1:
         text = text.partition(":")[0]
     try:
-        return str(ipaddress.ip_address(text))
+        return str(_parsed(text))
     except ValueError:
         return None

@@ -178,6 +178,18 @@ async def test_a_wrong_file_changes_nothing_and_is_told_once(
     assert settings.settings.queue_limit == 6
 
 
+async def test_who_asks_to_reload_a_wrong_file_is_told_each_time(
+    config: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_live_settings(load_settings(config, {}), poll_seconds=60) as settings:
+        edit(config, "queue_limit = 5", "queue_limit = 'many'")
+        for count in (1, 2):
+            settings.ask_to_reload()
+            async with asyncio.timeout(20):
+                while len(caplog.records) < count:  # noqa: ASYNC110 -- a log has no event
+                    await asyncio.sleep(0)
+
+
 async def test_what_cannot_be_kept_does_not_count(config: Path) -> None:
     settings = live(config)
     directory = config.parent / "data"
