@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -32,6 +32,8 @@ _usages = re.compile(rb'"usage"\s*:\s*(\{(?:[^{}]|\{[^{}]*\})*\})').findall
 _ids = re.compile(rb'"id"\s*:\s*"([^"\\]{1,200})"').findall
 _reasons = re.compile(rb'"(?:finish_reason|stop_reason|stop_type)"\s*:\s*"([a-z_]{1,40})"').findall
 _endings = re.compile(rb'"type"\s*:\s*"response\.(completed|incomplete|failed)"').findall
+_statuses = re.compile(rb'"status"\s*:\s*"(completed|incomplete|failed)"').findall
+_is_response = re.compile(rb'"object"\s*:\s*"response"').search
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False):
@@ -96,6 +98,9 @@ class _Answer(msgspec.Struct, gc=False):
     choices: list[_Choice] | None = None
     stop_reason: str | None = None
     stop_type: str | None = None
+    object: Any = None
+    status: Any = None
+    """Of a response, as OpenAI's API calls them, why it ended."""
 
 
 _decode_answer = msgspec.json.Decoder(_Answer).decode
@@ -140,8 +145,8 @@ class UsageReader:
             return _of_answer(head)
         tail = head if self._tail is None else b"".join(self._tail)
         answer = _scan(head[:_LOOKED_AT_BYTES], tail[-_LOOKED_AT_BYTES:], is_stream=self._is_stream)
-        if answer.stop_reason is None and (endings := _endings(tail)):
-            answer.stop_reason = endings[-1].decode()  # its event holds the whole answer
+        if answer.stop_reason is None:
+            answer.stop_reason = _ending(head, tail, is_stream=self._is_stream)
         return _told(answer, self._estimate(is_whole))
 
     def _estimate(self, is_whole: bool) -> int | None:
@@ -193,6 +198,8 @@ def _told(answer: _Answer, estimate: int | None) -> Usage:
 def _reason(answer: _Answer) -> str | None:
     if answer.choices:
         return answer.choices[-1].finish_reason
+    if answer.object == "response" and type(answer.status) is str:
+        return answer.status
     return answer.stop_reason or answer.stop_type
 
 
@@ -213,6 +220,19 @@ def _scan(head: bytes, tail: bytes, *, is_stream: bool) -> _Answer:
         usage=counts,
         timings=_last(_timings(tail), _decode_timings),
         stop_reason=reasons[-1].decode() if reasons else None,
+    )
+
+
+def _ending(head: bytes, tail: bytes, *, is_stream: bool) -> str | None:
+    """How a response ended: a stream's last event holds all of it, a document has a status."""
+    if is_stream:
+        found = _endings(tail)
+        return found[-1].decode() if found else None
+    if not _is_response(head[:_LOOKED_AT_BYTES]):
+        return None
+    found = {each for text in (head, tail) for each in _statuses(text)}
+    return next(
+        (each.decode() for each in (b"failed", b"incomplete", *found) if each in found), None
     )
 
 

@@ -133,6 +133,24 @@ def test_a_document_says_what_it_took(
 
 
 @pytest.mark.parametrize("characters", [10, 5_000, 9_000, 100_000])
+@pytest.mark.parametrize("status", ["completed", "incomplete"])
+def test_a_response_says_how_it_ended(characters: int, status: str) -> None:
+    item = {"id": "msg_2", "status": "completed", "text": "x" * characters}
+    response = {"id": "resp_1", "object": "response", "status": status, "output": [item]}
+    usage = read([as_json(response | {"usage": {"input_tokens": 10, "output_tokens": 8}})])
+    assert usage.finish_reason == status
+    assert counted(usage) == ("resp_1", 10, 0, 8, False)
+
+
+@pytest.mark.parametrize("characters", [10, 9_000])
+def test_the_status_of_anything_else_is_no_reason_to_end(characters: int) -> None:
+    for status in ("completed", 200):
+        other = {"status": status, "x": "x" * characters, "usage": {"prompt_tokens": 10}}
+        usage = read([as_json(other)])
+        assert (usage.finish_reason, usage.prompt_tokens) == (None, 10)
+
+
+@pytest.mark.parametrize("characters", [10, 5_000, 9_000, 100_000])
 def test_so_does_a_long_one(characters: int) -> None:
     choices = [{"finish_reason": "stop", "message": {"content": "x" * characters}}]
     usage = read([as_json(CHAT | {"choices": choices})])
