@@ -204,12 +204,18 @@ class RateLimited(LimitError):
 
 
 class QuotaExceeded(LimitError):
-    """The budget of the API key is spent."""
+    """The budget of the API key is spent, or the request may cost more than is left."""
 
-    def __init__(self, limit: str, budget: float, currency: str) -> None:
+    def __init__(self, limit: str, budget: float, currency: str, left: float = 0.0) -> None:
         """`limit` is `budget_per_day` or `budget_per_month`."""
         self.limit = limit
-        super().__init__(f"The {limit.replace('_', ' ')} of {budget:g} {currency} is spent.")
+        name = f"{limit.replace('_', ' ')} of {budget:g} {currency}"
+        super().__init__(
+            f"Of the {name}, {left:g} are left, and the request may cost more. One with a smaller "
+            "max_tokens may do."
+            if left > 0
+            else f"The {name} is spent."
+        )
 
 
 class AdmissionError(GglibError):

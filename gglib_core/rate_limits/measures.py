@@ -243,7 +243,8 @@ class Budget:
             self._spent += nanos - taken_nanos
 
     def refusal(self, now: float, tokens: int) -> LimitError:
-        return QuotaExceeded(self._name, self._limit / _NANOS, self._currency)
+        left = (self._limit - self._before - self._spent) / _NANOS
+        return QuotaExceeded(self._name, self._limit / _NANOS, self._currency, left)
 
     def is_idle(self, now: float, unix: float) -> bool:
         if not self._period.begins <= unix < self._period.ends:

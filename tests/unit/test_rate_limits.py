@@ -187,6 +187,14 @@ def test_money_is_there_again_with_the_next_period(period: str, days: int) -> No
     assert len(passed) == 10
 
 
+def test_a_budget_that_does_not_reach_says_what_is_left() -> None:
+    limits = limiter(Clock(), Allowance(budget_per_day=1.0))
+    running = held(limits.reserve(ADDRESS, demand(cost=0.75)))
+    with pytest.raises(QuotaExceeded, match=r"Of the budget per day of 1 USD, 0\.25 are left, "):
+        limits.reserve(ADDRESS, demand(cost=0.5))
+    running.settle(tokens=0, cost=0.75)
+
+
 def test_a_request_belongs_to_the_day_in_which_it_began() -> None:
     clock = Clock()
     clock.advance(86399)
