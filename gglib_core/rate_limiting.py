@@ -86,6 +86,13 @@ class Reservation(Protocol):
 class RateLimiter(Protocol):
     """Counts what callers use. All methods belong to one event loop; none blocks or awaits."""
 
+    def is_unlimited(self, caller: Caller) -> bool:
+        """Whether no limit can count for anything that the caller does, as far as is told quickly.
+
+        Then there is nothing to reserve, and no demand has to be made up.
+        """
+        ...
+
     def reserve(self, caller: Caller, demand: Demand) -> Reservation | None:
         """Take what `demand` says out of every limit that counts for it: all of them, or none.
 
@@ -142,6 +149,9 @@ class InMemorySpendHistory:
 
 class NoRateLimiter:
     """Fills `RateLimiter` where nothing is limited."""
+
+    def is_unlimited(self, caller: Caller) -> bool:
+        return True
 
     def reserve(self, caller: Caller, demand: Demand) -> Reservation | None:
         return None

@@ -56,12 +56,14 @@ class Books:
 
         `answer` are the most tokens that the answer may have.
         """
-        demand = _demand(route, model, body_bytes, answer)
-        return Account(self, entry, route, model, self._reserve(entry, demand), ending)
+        reservation = None
+        if not self.limiter.is_unlimited(entry.caller):
+            reservation = self._reserve(entry, _demand(route, model, body_bytes, answer))
+        return Account(self, entry, route, model, reservation, ending, body_bytes)
 
     def reserve_look(self, entry: Entry, route: Route) -> Reservation | None:
         """For a request that asks no model; raises LimitError where none is left."""
-        if route.endpoint is None:
+        if route.endpoint is None or self.limiter.is_unlimited(entry.caller):
             return None
         return self._reserve(entry, Demand(model="", endpoint=route.endpoint, tokens=0))
 
@@ -112,6 +114,7 @@ class Account:
         "_is_event_stream",
         "_model",
         "_pieces",
+        "_prompt_bytes",
         "_reader",
         "_reservation",
         "_route",
@@ -126,6 +129,7 @@ class Account:
         model: Model,
         reservation: Reservation | None,
         ending: str,
+        prompt_bytes: int = 0,
     ) -> None:
         self._books = books
         self._entry = entry
@@ -133,6 +137,7 @@ class Account:
         self._model = model
         self._reservation = reservation
         self._ending = ending
+        self._prompt_bytes = prompt_bytes
         self._created = books.clock()
         self.is_stream = False
         self._first_byte: float | None = None
@@ -142,8 +147,10 @@ class Account:
 
     def header_lines(self) -> bytes:
         """What the answer's head says of the account."""
-        lines = b"x-gglib-generation-id: gen-%b\r\n" % self._ending.encode()
-        standing = None if self._reservation is None else self._reservation.standing
+        lines = f"x-gglib-generation-id: gen-{self._ending}\r\n".encode()
+        if self._reservation is None:
+            return lines
+        standing = self._reservation.standing
         return lines if standing is None else lines + standing_lines(standing)
 
     def answer_began(self, *, is_stream: bool) -> None:
@@ -186,15 +193,23 @@ class Account:
     ) -> Generation:
         """The request has ended: settle its limits and leave its record, which is returned."""
         books, model, key = self._books, self._model, self._entry.caller.key
-        usage = self._used(is_whole=is_whole)
-        first = self._first_byte
+        usage, first = self._used(is_whole=is_whole), self._first_byte
+        prompt, completion = usage.prompt_tokens, usage.completion_tokens
+        if not prompt and usage.is_estimated and self._is_event_stream:
+            prompt = self._prompt_bytes // BYTES_PER_TOKEN  # it was read, whoever left meanwhile
         prompt_cost = completion_cost = 0.0
         if model.input_cost_per_1k or model.output_cost_per_1k:
-            prompt_cost = model.input_cost_per_1k * usage.prompt_tokens / 1000
-            completion_cost = model.output_cost_per_1k * usage.completion_tokens / 1000
+            prompt_cost = model.input_cost_per_1k * prompt / 1000
+            completion_cost = model.output_cost_per_1k * completion / 1000
         if self._reservation is not None:
-            tokens = usage.prompt_tokens + usage.completion_tokens
-            self._reservation.settle(tokens=tokens, cost=prompt_cost + completion_cost)
+            self._reservation.settle(tokens=prompt + completion, cost=prompt_cost + completion_cost)
+        target = health = swap_id = None
+        load_seconds = 0.0
+        if lease is None:
+            leased = now
+        else:
+            target, health = lease.target.launch_id, _health(lease)
+            swap_id, load_seconds = lease.swap_id, lease.load_seconds
         generation = Generation(
             "gen-" + self._ending,
             int(self._created * 1000),
@@ -205,26 +220,26 @@ class Account:
             model.name,
             model.id,
             LLAMA_SERVER if model.engine is None else model.engine,
-            None if lease is None else lease.target.launch_id,
-            None if lease is None else _health(lease),
+            target,
+            health,
             self._route.path,
             self.is_stream,
             status,
             error,
             usage.finish_reason,
-            ((now if lease is None else leased) - started) * 1000,
-            0.0 if lease is None else lease.load_seconds * 1000,
+            (leased - started) * 1000,
+            load_seconds * 1000,
             None if first is None else (first - started) * 1000,
             (now - started) * 1000,
-            usage.prompt_tokens,
+            prompt,
             usage.cached_tokens,
-            usage.completion_tokens,
+            completion,
             usage.is_estimated,
-            usage.tokens_per_second or _speed(usage, first, now),
+            usage.tokens_per_second or _speed(completion, first, now),
             prompt_cost,
             completion_cost,
             model.currency,
-            None if lease is None else lease.swap_id,
+            swap_id,
         )
         books.log.record(generation)
         books.tally.generation_ended(generation)
@@ -237,11 +252,11 @@ def _health(lease: Lease) -> str:
     return "failing" if lease.activity.errors_in_a_row else "healthy"
 
 
-def _speed(usage: Usage, first: float | None, now: float) -> float | None:
+def _speed(tokens: int, first: float | None, now: float) -> float | None:
     """Tokens per second between the answer's first byte and its last, where that says anything."""
-    if first is None or usage.completion_tokens < 2 or now - first < _LEAST_STREAM_SECONDS:
+    if first is None or tokens < 2 or now - first < _LEAST_STREAM_SECONDS:
         return None
-    return usage.completion_tokens / (now - first)
+    return tokens / (now - first)
 
 
 def standing_lines(standing: Standing) -> bytes:

@@ -127,13 +127,15 @@ class Exchange:
     ) -> None:
         """`group` is what the exchange discards itself from at its end."""
         self._entry = entry
-        self._ending = plane.books.next_ending()
-        self._id_line = b"x-request-id: %b\r\n" % self.request_id.encode()
+        self._ending = ending = plane.books.next_ending()
+        self._id_line = f"x-request-id: {entry.request_id or 'req-' + ending}\r\n".encode()
         self._account: Account | None = None  # from when the gate is passed
         self._status = 0  # of the answer, or why there is none
         self._error: str | None = None
-        tracer = plane.books.tracer if route.plane is Plane.INFERENCE else None
-        self._trace = None if tracer is None else _begin_trace(tracer, request, route)
+        tracer = plane.books.tracer
+        self._trace: RequestTrace | None = None
+        if tracer is not None and route.plane is _INFERENCE:
+            self._trace = _begin_trace(tracer, request, route)
         self._plane = plane
         self._group = group
         self.client = client

@@ -102,9 +102,12 @@ class InMemoryRateLimiter:
         for account in self._accounts.values():
             account.plans.clear()
 
+    def is_unlimited(self, caller: Caller) -> bool:
+        return self._is_off and (caller.key is None or caller.key.is_unlimited)
+
     def reserve(self, caller: Caller, demand: Demand) -> Reservation | None:
         key = caller.key
-        if self._is_off and (key is None or key.is_unlimited):
+        if self._is_off and (key is None or key.is_unlimited):  # as `is_unlimited`
             return None
         account, plan = self._accounts.get(caller.address if key is None else key.id), None
         if account is not None and account.key is key:
@@ -127,10 +130,9 @@ class InMemoryRateLimiter:
         return Reservation(self, plan, unix, tokens, nanos)
 
     def standing(self, caller: Caller, demand: Demand) -> Standing | None:
-        key = caller.key
-        if self._is_off and (key is None or key.is_unlimited):
+        if self.is_unlimited(caller):
             return None
-        return self._plan(caller, key, demand).standing(self.clock())
+        return self._plan(caller, caller.key, demand).standing(self.clock())
 
     def reset(self, caller_name: str | None = None) -> int:
         found = [

@@ -36,6 +36,7 @@ def settle(reservations: list[Reservation]) -> None:
 
 def test_without_limits_nothing_is_counted() -> None:
     limits = limiter(Clock())
+    assert limits.is_unlimited(ADDRESS)
     assert limits.reserve(ADDRESS, demand()) is None
     assert limits.reserve(caller(), demand()) is None
     assert limits.standing(caller(), demand()) is None
@@ -262,6 +263,8 @@ def test_a_key_may_say_otherwise_than_the_defaults() -> None:
 
 def test_a_key_may_be_limited_where_nobody_else_is() -> None:
     limits = limiter(Clock())
+    assert not limits.is_unlimited(caller(1, concurrent_requests=3))
+    assert limits.is_unlimited(caller(2))
     assert len(through(limits, 20, caller(1, concurrent_requests=3))) == 3
     assert limits.reserve(caller(2), demand()) is None
 

@@ -146,6 +146,26 @@ async def test_a_client_that_leaves_is_recorded_as_one() -> None:
     assert (record.status, record.error, record.is_estimated) == (499, "client_left", True)
 
 
+async def test_a_client_that_leaves_a_stream_pays_for_the_prompt_that_was_read() -> None:
+    log, limiter = InMemoryGenerationLog(), FakeLimiter()
+    prompt = json.dumps({**STREAM_BODY, "pad": "x" * 4000}).encode()
+
+    async def begins(peer: Peer) -> None:
+        await peer.request()
+        peer.send(stream(DELTA)[: -len(b"0\r\n\r\n")])
+        await peer.gone()
+
+    async with relaying(begins, books=books(log, limiter=limiter)) as relay:
+        async with relay.running.open() as client:
+            client.request("POST", PATH, prompt)
+            await client.head()
+            await client.chunk()
+        [record] = await records_of(relay, log)
+    assert (record.status, record.is_estimated) == (499, True)
+    assert (record.prompt_tokens, record.completion_tokens) == (len(prompt) // 4, 1)
+    assert limiter.settled == [(len(prompt) // 4 + 1, 0.0)]
+
+
 async def test_a_request_that_somebody_cancels_is_told_and_recorded() -> None:
     log = InMemoryGenerationLog()
     async with relaying(silent(), books=books(log)) as relay:
@@ -211,6 +231,9 @@ class FakeLimiter:
         self.error = error
         self.demands: list[Demand] = []
         self.settled: list[tuple[int, float]] = []
+
+    def is_unlimited(self, caller: Caller) -> bool:
+        return False
 
     def reserve(self, caller: Caller, demand: Demand) -> FakeReservation:
         if self.error is not None:
