@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from gglib_runtime.cli.failures import CommandFailed
 from gglib_runtime.cli.model_options import capability_set
+from gglib_runtime.engines.simulated import NAME as IMAGINED
 
 if TYPE_CHECKING:
     from gglib_core.models import Capability, Model
@@ -29,6 +30,7 @@ CLEARABLE = {
     "tag": "tags",
     "arg": "arguments",
     "env": "environment",
+    "engine": "engine",
 }
 """Properties that can be taken away, by the option that sets them."""
 
@@ -46,6 +48,8 @@ def wished_changes(
     """The properties of `old` to change. Raises CommandFailed, GgufError."""
     without = {CLEARABLE[word] for word in cleared}
     changes: dict[str, Any] = dict.fromkeys(without)
+    if "engine" in without and path is None and old.facts.architecture == IMAGINED:
+        raise CommandFailed(f"{old.name!r} has no file; give it one with --path.")
     if path is not None:
         changes |= _file_changes(old, path)
     if "capabilities" in without:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gglib_core.validation import ENGINES
 from gglib_runtime.cli.catalog import find_model, model_argument, open_store
 from gglib_runtime.cli.model_changes import CLEARABLE, wished_changes
 from gglib_runtime.cli.model_options import lists, properties
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     metavar="PATH",
     help="Its new file; the header is read again.",
 )
+@click.option("--engine", type=click.Choice(ENGINES), help="What runs it instead of llama-server.")
 @lists
 @click.option(
     "--remove-alias", "removed_aliases", multiple=True, metavar="NAME", help="A name to drop."

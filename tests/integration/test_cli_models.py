@@ -168,6 +168,14 @@ def test_edit_takes_another_file(shell: Shell, models: Path) -> None:
     assert entry["facts"]["architecture"] == "bert"
 
 
+def test_edit_changes_the_engine(shell: Shell, models: Path) -> None:
+    shell.output("model", "add", models / "tiny-a.gguf")
+    assert shell.json("model", "edit", "tiny-a", "--engine", "simulator")["engine"] == "simulator"
+    assert shell.json("model", "edit", "tiny-a", "--clear", "engine")["engine"] is None
+    shell.output("model", "add", "imagined", "--engine", "simulator")
+    assert "has no file" in shell.failure("model", "edit", "imagined", "--clear", "engine")
+
+
 def test_capabilities_that_were_given_outlive_the_file(shell: Shell, models: Path) -> None:
     shell.output("model", "add", models / "tiny-a.gguf", "--capability", "embeddings")
     entry = shell.json("model", "edit", "tiny-a", "--path", models / "tiny-b.gguf")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from gglib_core.models import Capability, GgufFacts, Model
 from gglib_runtime.cli.failures import CommandFailed
 from gglib_runtime.cli.model_changes import CLEARABLE, wished_changes
+from gglib_runtime.engines.simulated import imagined_model
 
 OLD = Model(
     id=1,
@@ -73,6 +76,17 @@ def test_named_capabilities_replace_the_old_ones() -> None:
     assert wished_changes(OLD, capabilities=("chat", "embeddings")) == {
         "capabilities": frozenset({Capability.CHAT, Capability.EMBEDDINGS})
     }
+
+
+def test_an_engine_is_set_and_cleared() -> None:
+    assert wished_changes(OLD, engine="simulator") == {"engine": "simulator"}
+    assert wished_changes(replace(OLD, engine="simulator"), cleared=("engine",)) == {"engine": None}
+
+
+def test_a_model_without_a_file_needs_one_for_another_engine() -> None:
+    imagined = replace(OLD, engine="simulator", facts=imagined_model().facts)
+    with pytest.raises(CommandFailed, match="'old' has no file; give it one with --path"):
+        wished_changes(imagined, cleared=("engine",))
 
 
 @pytest.mark.parametrize("word", CLEARABLE)
