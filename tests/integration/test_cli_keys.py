@@ -112,7 +112,8 @@ def test_what_is_not_named_stays_as_it_is(shell: Shell) -> None:
     before = shell.json("key", "show", "ci")
     after = shell.json("key", "edit", "ci", "--tokens-per-minute", "5", "--name", "cd")
     assert after == before | {"tokens_per_minute": 5, "name": "cd"}
-    assert shell.output("key", "edit", "cd", "--concurrent-requests", "2") == "cd was like that already.\n"
+    same = shell.output("key", "edit", "cd", "--concurrent-requests", "2")
+    assert same == "cd was like that already.\n"
     after = shell.json("key", "edit", "cd", "--model", "b*", "--no-admin", "--expires", "1h")
     assert (after["models"], after["endpoints"]) == (["b*"], ["inference", "models"])
     assert shell.output("key", "edit", "cd", "--endpoint", "logs").startswith("Changed cd (id 1): ")

@@ -7,8 +7,7 @@ from collections import OrderedDict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gglib_core.admission import Resident
-from gglib_core.admission import AdmissionPolicy
+from gglib_core.admission import AdmissionPolicy, Resident
 from gglib_core.admission.arrivals import ArrivalOrder
 from gglib_core.swaps import Requester, Victim, VictimReason
 from tests.admission import Owner, an_owner, busy
@@ -233,7 +232,8 @@ def test_visits_and_refused_requests_are_in_no_order() -> None:
 def test_the_order_of_arrival_costs_what_least_recently_used_costs(
     places: int, arrivals: list[int]
 ) -> None:
-    order, cache, misses, noted = ArrivalOrder(AdmissionPolicy(max_resident=places)), OrderedDict[int, None](), 0, 0
+    order = ArrivalOrder(AdmissionPolicy(max_resident=places))
+    cache, misses, noted = OrderedDict[int, None](), 0, 0
     for model_id in arrivals:
         if model_id in cache:
             cache.move_to_end(model_id)

