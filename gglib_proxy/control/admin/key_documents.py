@@ -16,6 +16,7 @@ from msgspec import UNSET, Meta, UnsetType
 from gglib_core.api_keys import KeyChanges, MadeKey, NewKey
 from gglib_core.keys import DEFAULT_ENDPOINTS, Allowance, ApiKey, Endpoint
 
+Name = Annotated[str, Meta(extra_json_schema={"pattern": r"^[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}$"})]
 Count = Annotated[int, Meta(ge=0, le=10**12)]
 Money = Annotated[float, Meta(ge=0, le=1e12)]
 Moment = float | datetime
@@ -70,7 +71,7 @@ class KeyList(msgspec.Struct, kw_only=True):
 class NewKeyBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """What a new API key shall be."""
 
-    name: str
+    name: Name
     endpoints: list[Endpoint] | None = None
     models: list[str] = []
     expires: Moment | None = None
@@ -95,7 +96,7 @@ class NewKeyBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 class KeyChangesBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """What shall change of an API key; what is left out stays, null is as in a new one."""
 
-    name: str | UnsetType = UNSET
+    name: Name | UnsetType = UNSET
     endpoints: list[Endpoint] | UnsetType | None = UNSET
     models: list[str] | UnsetType | None = UNSET
     expires: Moment | UnsetType | None = UNSET

@@ -12,10 +12,13 @@ from msgspec import UNSET, Meta, UnsetType
 
 from gglib_core.models import DEFAULT_CURRENCY, Capability, GgufFacts, Model, NewModel
 from gglib_core.stored_models import ModelFile
+from gglib_core.validation import ENGINES
 
 Context = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 Seconds = Annotated[float, Meta(ge=0, le=1e9)]
+EngineName = Annotated[str, Meta(extra_json_schema={"enum": list(ENGINES)})]
+Currency = Annotated[str, Meta(extra_json_schema={"pattern": "^[A-Z]{3}$"})]
 Price = Annotated[float, Meta(ge=0, le=1_000_000)]
 
 
@@ -81,11 +84,11 @@ class NewModelBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     max_concurrent: Count | None = None
     is_pinned: bool = False
     is_preloaded: bool = False
-    engine: str | None = None
+    engine: EngineName | None = None
     """`simulator`, for which a path that leads to no file is a mere name."""
     input_cost_per_1k: Price = 0.0
     output_cost_per_1k: Price = 0.0
-    currency: str = DEFAULT_CURRENCY
+    currency: Currency = DEFAULT_CURRENCY
 
     def new_model(self, file: ModelFile) -> NewModel:
         """The same for those who store it."""
@@ -135,10 +138,10 @@ class ModelChangesBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True)
     max_concurrent: Count | UnsetType | None = UNSET
     is_pinned: bool | UnsetType = UNSET
     is_preloaded: bool | UnsetType = UNSET
-    engine: str | UnsetType | None = UNSET
+    engine: EngineName | UnsetType | None = UNSET
     input_cost_per_1k: Price | UnsetType = UNSET
     output_cost_per_1k: Price | UnsetType = UNSET
-    currency: str | UnsetType = UNSET
+    currency: Currency | UnsetType = UNSET
 
     def properties(self) -> dict[str, Any]:
         """Those that are named and follow from this alone, by the names of `ModelChanges`."""

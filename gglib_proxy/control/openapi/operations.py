@@ -59,6 +59,7 @@ def operations() -> tuple[Operation, ...]:
         *_MODEL_OPERATIONS,
         *_RECORD_OPERATIONS,
         *_PROBE_OPERATIONS,
+        *_PAGE_OPERATIONS,
         *ADMIN_OPERATIONS,
     )
 
@@ -66,8 +67,10 @@ def operations() -> tuple[Operation, ...]:
 def _inference_operations() -> Iterator[Operation]:
     """What the data plane relays to engines."""
     for route in ROUTES:
-        if route.plane is Plane.INFERENCE and route.named_by is not NamedBy.PATH:
-            yield from (_inference(route, method) for method in route.methods if method != "HEAD")
+        if route.plane is not Plane.INFERENCE:
+            continue
+        describe = _passed_on if route.named_by is NamedBy.PATH else _inference
+        yield from (describe(route, method) for method in route.methods if method != "HEAD")
 
 
 def _inference(route: Route, method: str) -> Operation:
@@ -84,6 +87,24 @@ def _inference(route: Route, method: str) -> Operation:
         media=("application/json", EVENTS) if route.can_stream else ("application/json",),
         errors=_ENGINE_ERRORS,
         is_anthropic=route.dialect is Dialect.ANTHROPIC,
+    )
+
+
+def _passed_on(route: Route, method: str) -> Operation:
+    return Operation(
+        method=method,
+        path="/upstream/{model}/{path}",
+        summary="Reach whatever else the engine of a model has",
+        tag=_INFERENCE,
+        endpoint=route.endpoint,
+        parameters=(
+            _MODEL_IN_PATH,
+            Parameter(name="path", meaning="The engine's own; with slashes.", is_in_path=True),
+        ),
+        body=None if method == "GET" else ANYTHING,
+        is_body_needed=False,
+        media=("application/json", EVENTS),
+        errors=_ENGINE_ERRORS,
     )
 
 
@@ -171,11 +192,37 @@ _RECORD_OPERATIONS = (
         errors=(400,),
     ),
 )
+_PAGE_OPERATIONS = (
+    Operation(
+        method="GET",
+        path="/",
+        summary="Say what answers here, and how to use it",
+        tag=_PROBES,
+        endpoint=None,
+        media=("text/plain", "text/html", "application/json"),
+    ),
+    Operation(
+        method="GET",
+        path="/docs",
+        summary="Describe this API for people",
+        tag=_PROBES,
+        endpoint=None,
+        media=("text/html",),
+    ),
+)
 _PROBE_OPERATIONS = (
     Operation(
         method="GET",
         path="/health",
         summary="Tell that the process lives, and what its models do",
+        tag=_PROBES,
+        endpoint=None,
+        answer=shapes.Health,
+    ),
+    Operation(
+        method="GET",
+        path="/api/v1/health",
+        summary="The same as `/health`",
         tag=_PROBES,
         endpoint=None,
         answer=shapes.Health,
