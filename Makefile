@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
 
-.PHONY: up test check format bench fuzz wheel clean
+.PHONY: up test check audit format bench fuzz wheel clean
 
 up: $(VENV)/.runs
 	$(BIN)/gglib up
@@ -19,6 +19,12 @@ check: $(VENV)/.tests
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
+
+# Not among the dependencies of the tests, which have to run without a network.
+audit: $(VENV)/.tests
+	$(BIN)/python -m pip install --quiet pip-audit
+	$(BIN)/python -m pip freeze --exclude-editable | \
+		$(BIN)/pip-audit --strict --no-deps --disable-pip --progress-spinner off -r /dev/stdin
 
 format: $(VENV)/.tests
 	$(BIN)/ruff check --fix .
