@@ -14,16 +14,20 @@ STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;
 color:#1c1c1e;background:#fff}
 code,pre{font:14px/1.5 ui-monospace,monospace;background:#f2f2f4;border-radius:4px}
-code{padding:.1em .3em}pre{padding:.8em;overflow-x:auto}
+code{padding:.1em .3em}pre{padding:.8em;white-space:pre-wrap;overflow-wrap:anywhere}
+h1{margin-bottom:.3em}h2{margin-top:2rem}nav{margin:1rem 0;line-height:2}
 table{border-collapse:collapse;width:100%}
 th,td{text-align:left;vertical-align:top;padding:.3rem .8rem .3rem 0;border-bottom:1px solid #ddd}
 .loaded{color:#106b21}.loading{color:#8a5a00}.failed{color:#b00020}
 details{border:1px solid #ddd;border-radius:6px;margin:.4rem 0;padding:.3rem .8rem}
-summary{cursor:pointer}.method{display:inline-block;width:4.5rem;font-weight:600}
+summary{cursor:pointer}summary:hover{background:#f2f2f480}details[open]{padding-bottom:.8rem}
+.method{display:inline-block;width:4.8rem;font:600 14px/1.5 ui-monospace,monospace}
+.get{color:#0b57d0}.post{color:#106b21}.patch,.put{color:#8a5a00}.delete{color:#b00020}
 .scope{float:right;font-size:13px;opacity:.7}
 @media(prefers-color-scheme:dark){body{color:#eee;background:#1c1c1e}
 code,pre{background:#2c2c2e}th,td,details{border-color:#444}a{color:#8ab4f8}
-.loaded{color:#6fdc85}.loading{color:#f0c060}.failed{color:#ff8a80}}
+summary:hover{background:#2c2c2e80}.get{color:#8ab4f8}
+.loaded,.post{color:#6fdc85}.loading,.patch,.put{color:#f0c060}.failed,.delete{color:#ff8a80}}
 """
 _STYLE_HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 _POLICY = (

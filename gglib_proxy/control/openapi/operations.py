@@ -34,6 +34,27 @@ _ASKED: Schema = {
     "properties": {"model": {"type": "string"}, "stream": {"type": "boolean"}},
     "additionalProperties": True,
 }
+_SUMMARIES = {
+    "/v1/chat/completions": "Chat with a model, as OpenAI's API has it",
+    "/v1/completions": "Have a text completed, as OpenAI's API has it",
+    "/v1/responses": "Chat with a model, as OpenAI's newer API has it",
+    "/v1/embeddings": "Turn texts into vectors, as OpenAI's API has it",
+    "/v1/rerank": "Order documents by how well they answer a query",
+    "/v1/messages": "Chat with a model, as Anthropic's API has it",
+    "/v1/messages/count_tokens": "Count the tokens of a chat, as Anthropic's API has it",
+    "/chat/completions": "The same as `/v1/chat/completions`",
+    "/completion": "Have a text completed, as llama-server has it",
+    "/completions": "The same as `/v1/completions`, as llama-server has it",
+    "/infill": "Have a gap in code filled",
+    "/apply-template": "Show the prompt that a chat becomes",
+    "/embedding": "Turn texts into vectors, as llama-server has it",
+    "/embeddings": "Turn texts into vectors, as llama-server has it",
+    "/rerank": "The same as `/v1/rerank`",
+    "/tokenize": "Turn a text into tokens",
+    "/detokenize": "Turn tokens into a text",
+    "/props": "Show the properties of a loaded model's engine",
+    "/slots": "Show what a loaded model's engine is doing",
+}
 _ENGINE_ERRORS = (400, 404, 409, 413, 429, 500, 501, 502, 503, 504)
 
 _MODEL_IN_PATH = Parameter(
@@ -79,7 +100,7 @@ def _inference(route: Route, method: str) -> Operation:
     return Operation(
         method=method,
         path=route.path,
-        summary="Look at the engine of a loaded model" if is_view else "Ask a model",
+        summary=_SUMMARIES[route.path],
         tag=_INFERENCE,
         endpoint=route.endpoint,
         parameters=(named,) if is_view else (),

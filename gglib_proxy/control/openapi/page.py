@@ -6,6 +6,7 @@ Not here: what is described.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from html import escape
 from itertools import groupby
@@ -24,7 +25,9 @@ def documentation_page(document: dict[str, Any]) -> bytes:
         f"<title>gglib: the API</title>\n{TITLE_END}",
         f"<body><h1>The API of gglib {escape(__version__)}</h1>",
         f"<p>{escape(document['info']['description'])}</p>",
-        '<p>For programs: <a href="/openapi.json">/openapi.json</a>, OpenAPI 3.1.</p>',
+        '<p>For programs: <a href="/openapi.json">/openapi.json</a>, OpenAPI 3.1. What runs here',
+        'is on <a href="/">the first page</a>.</p>',
+        _contents(document),
     ]
     listed = [
         (described["tags"][0], method, path, described)
@@ -34,10 +37,24 @@ def documentation_page(document: dict[str, Any]) -> bytes:
     order = {tag["name"]: position for position, tag in enumerate(document["tags"])}
     listed.sort(key=lambda each: order[each[0]])
     for tag, members in groupby(listed, key=lambda each: each[0]):
-        parts.append(f"<h2>{escape(tag)}</h2>")
+        parts.append(f'<h2 id="{_anchor(tag)}">{escape(tag)}</h2>')
         parts += [_operation(document, *rest) for _, *rest in members]
     parts.append("</body></html>\n")
     return "\n".join(parts).encode()
+
+
+def _contents(document: dict[str, Any]) -> str:
+    names = [each["name"] for each in document["tags"]]
+    links = [f'<a href="#{_anchor(name)}">{escape(name)}</a>' for name in names]
+    return f"<nav>{' · '.join(links)}</nav>"
+
+
+def _prose(text: str) -> str:
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
+
+
+def _anchor(tag: str) -> str:
+    return tag.lower().replace(" ", "-")
 
 
 def _operation(document: dict[str, Any], method: str, path: str, described: dict[str, Any]) -> str:
@@ -45,8 +62,9 @@ def _operation(document: dict[str, Any], method: str, path: str, described: dict
     shown = f"scope {scope}" if scope else "no key needed"
     return (
         f'<details id="{escape(described["operationId"])}"><summary>'
-        f'<span class="scope">{escape(shown)}</span><span class="method">{method.upper()}</span>'
-        f"<code>{escape(path)}</code> {escape(described['summary'])}</summary>"
+        f'<span class="scope">{escape(shown)}</span>'
+        f'<span class="method {method}">{method.upper()}</span>'
+        f"<code>{escape(path)}</code> {_prose(described['summary'])}</summary>"
         + "".join(_parts(document, described))
         + "</details>"
     )
@@ -56,7 +74,7 @@ def _parts(document: dict[str, Any], described: dict[str, Any]) -> Iterator[str]
     if parameters := described.get("parameters"):
         rows = "".join(
             f"<tr><td><code>{escape(each['name'])}</code></td><td>{escape(each['in'])}</td>"
-            f"<td>{escape(each['description'])}</td></tr>"
+            f"<td>{_prose(each['description'])}</td></tr>"
             for each in parameters
         )
         yield f"<table><tr><th>Parameter</th><th>In</th><th>Meaning</th></tr>{rows}</table>"
