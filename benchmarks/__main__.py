@@ -17,6 +17,7 @@ from pathlib import Path
 import uvloop
 
 from benchmarks.bodies import measure_bodies
+from benchmarks.gate import measure_gate
 from benchmarks.lasting import measure_lasting
 from benchmarks.relay import measure_constant, measure_llama
 from benchmarks.report import Report
@@ -33,6 +34,7 @@ Measure = Callable[[Path, list[Path], Scale, Report], Awaitable[None]]
 _SECTIONS: dict[str, Measure] = {
     "constant": measure_constant,
     "llama": measure_llama,
+    "gate": measure_gate,
     "streams": measure_streams,
     "bodies": measure_bodies,
     "lasting": measure_lasting,

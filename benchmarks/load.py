@@ -124,27 +124,28 @@ async def closed_loop(port: int, message: bytes, *, connections: int, seconds: f
 
 
 async def keep_busy(
-    port: int, path: str, body: bytes, *, connections: int, seconds: float
+    port: int, path: str, body: bytes, *, connections: int, seconds: float, key: str = ""
 ) -> Tally:
     """The closed loop by the cheapest client that there is."""
-    tally = await wrk(port, path, body, connections=connections, seconds=seconds)
+    tally = await wrk(port, path, body, connections=connections, seconds=seconds, key=key)
     if tally is None:
-        message = request_bytes(path, body)
+        message = request_bytes(path, body, key=key)
         tally = await closed_loop(port, message, connections=connections, seconds=seconds)
     return tally
 
 
 async def wrk(
-    port: int, path: str, body: bytes, *, connections: int, seconds: float
+    port: int, path: str, body: bytes, *, connections: int, seconds: float, key: str = ""
 ) -> Tally | None:
     """The closed loop by wrk, which costs less than ours; None where it is not installed."""
     program = shutil.which("wrk")
     if program is None:
         return None
     text = body.decode()
+    authorization = f"wrk.headers['Authorization']='Bearer {key}' " if key else ""
     script = (
         f"wrk.method='POST' wrk.body=[==[{text}]==] "
-        "wrk.headers['Content-Type']='application/json' "
+        f"wrk.headers['Content-Type']='application/json' {authorization}"
         "done=function(s,l) io.write(string.format('%d %d %d %d %d\\n', s.requests, s.duration, "
         "l:percentile(50), l:percentile(99), s.errors.connect+s.errors.read+s.errors.write"
         "+s.errors.status+s.errors.timeout)) end"

@@ -80,9 +80,11 @@ def engine_script(directory: Path, module: str) -> Path:
     return path
 
 
-def serve_command(data_dir: Path, engine: Path, models: list[Path], port: int) -> list[str]:
+def serve_command(
+    data_dir: Path, engine: Path, models: list[Path], port: int, module: str = "gglib_runtime"
+) -> list[str]:
     return [
-        *(sys.executable, "-m", "gglib_runtime", "serve", *map(str, models), "--port", str(port)),
+        *(sys.executable, "-m", module, "serve", *map(str, models), "--port", str(port)),
         *("--data-dir", str(data_dir), "--llama-server", str(engine)),
     ]
 
@@ -95,13 +97,14 @@ async def gglib(
     *,
     settings: Mapping[str, object] | None = None,
     log: Path | None = None,
+    module: str = "gglib_runtime",
 ) -> AsyncGenerator[Server]:
     """`gglib serve` on a port of its own, with these files as models, when all of it has started.
 
     With `log` it writes there what it tells of its work, else nothing but warnings to the terminal.
     """
     options = [f"--set={key}={value}" for key, value in (settings or {}).items()]
-    command = [*serve_command(data_dir, engine, models, 0), *options]
+    command = [*serve_command(data_dir, engine, models, 0, module), *options]
     with log.open("w") if log else nullcontext() as errors:
         process = await asyncio.create_subprocess_exec(
             *command,
