@@ -50,16 +50,27 @@ class Books:
     """Unix seconds."""
 
     def open_account(
-        self, entry: Entry, route: Route, model: Model, *, ending: str, body_bytes: int, answer: int
+        self,
+        entry: Entry,
+        route: Route,
+        model: Model,
+        *,
+        ending: str,
+        body_bytes: int,
+        answer: int,
+        answers: int = 1,
+        prompts: int = 1,
     ) -> Account:
         """Begin the account of a request for `model`; raises LimitError where none is left.
 
-        `answer` are the most tokens that the answer may have.
+        `answer` are the most tokens that all of its `answers` to its `prompts` may have.
         """
         reservation = None
         if not self.limiter.is_unlimited(entry.caller):
             reservation = self._reserve(entry, _demand(route, model, body_bytes, answer))
-        return Account(self, entry, route, model, reservation, ending, body_bytes)
+        account = Account(self, entry, route, model, reservation, ending, body_bytes)
+        account.answers, account.prompts = answers, prompts
+        return account
 
     def reserve_look(self, entry: Entry, route: Route) -> Reservation | None:
         """For a request that asks no model; raises LimitError where none is left."""
@@ -118,7 +129,9 @@ class Account:
         "_reader",
         "_reservation",
         "_route",
+        "answers",
         "is_stream",
+        "prompts",
     )
 
     def __init__(
@@ -140,6 +153,7 @@ class Account:
         self._prompt_bytes = prompt_bytes
         self._created = books.clock()
         self.is_stream = False
+        self.answers = self.prompts = 1
         self._first_byte: float | None = None
         self._is_event_stream: bool | None = None  # the answer, where it says what it took
         self._pieces: list[bytes] | None = None  # that came first; most answers come at once
@@ -175,10 +189,21 @@ class Account:
 
     def _used(self, *, is_whole: bool) -> Usage:
         if self._reader is not None:
-            return self._reader.usage(is_whole=is_whole)
+            return self._reader.usage(is_whole=is_whole, answers=self.answers)
         if self._is_event_stream is None:
             return _NOTHING_USED
-        return usage_of(self._pieces or [], is_stream=self._is_event_stream, is_whole=is_whole)
+        return usage_of(
+            self._pieces or [],
+            is_stream=self._is_event_stream,
+            is_whole=is_whole,
+            answers=self.answers,
+        )
+
+    def _prompt_at_least(self, told: int) -> int:
+        """Of a stream that was left the prompt was read all the same; of many, one is told of."""
+        if self.prompts == 1 and (told or not self._is_event_stream):
+            return told
+        return max(told, self._prompt_bytes // BYTES_PER_TOKEN)
 
     def close(
         self,
@@ -195,8 +220,8 @@ class Account:
         books, model, key = self._books, self._model, self._entry.caller.key
         usage, first = self._used(is_whole=is_whole), self._first_byte
         prompt, completion = usage.prompt_tokens, usage.completion_tokens
-        if not prompt and usage.is_estimated and self._is_event_stream:
-            prompt = self._prompt_bytes // BYTES_PER_TOKEN  # it was read, whoever left meanwhile
+        if usage.is_estimated and self._is_event_stream is not None:
+            prompt = self._prompt_at_least(prompt)
         prompt_cost = completion_cost = 0.0
         if model.input_cost_per_1k or model.output_cost_per_1k:
             prompt_cost = model.input_cost_per_1k * prompt / 1000

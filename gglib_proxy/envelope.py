@@ -12,6 +12,8 @@ import msgspec
 from gglib_core.errors import InvalidRequest
 
 MAX_EMBEDDING_INPUTS = 2048
+MAX_PROMPTS = 2048
+"""That are counted, of one request for completions."""
 _MAX_CONTEXT = 1 << 31
 _CONTEXT = Annotated[int, msgspec.Meta(ge=1, le=_MAX_CONTEXT)]
 _SLICE_BYTES = 1 << 20
@@ -56,18 +58,40 @@ class Envelope(msgspec.Struct, frozen=True):
                 most = each
         return most or None
 
+    @property
+    def choices(self) -> int:
+        """How many answers the request asks for to each of its prompts."""
+        return self.n if type(self.n) is int and self.n > 1 else 1
+
+    @property
+    def prompts(self) -> int:
+        """How many prompts it has, as far as they were looked at."""
+        return 1
+
 
 class _InputEnvelope(Envelope, frozen=True):
     input: msgspec.Raw = msgspec.Raw(b"null")
 
 
+class _PromptEnvelope(Envelope, frozen=True):
+    prompt: msgspec.Raw = msgspec.Raw(b"null")
+
+    @property
+    def prompts(self) -> int:
+        content = memoryview(self.prompt)
+        return _count_items(content, MAX_PROMPTS) if _is_list(content) else 1
+
+
 _decode = msgspec.json.Decoder(Envelope).decode
 _decode_with_input = msgspec.json.Decoder(_InputEnvelope).decode
+_decode_with_prompt = msgspec.json.Decoder(_PromptEnvelope).decode
 EMPTY = Envelope()
 
 
-def read_envelope(body: bytes | bytearray, *, has_inputs: bool = False) -> Envelope:
-    """Read a JSON body's envelope.
+def read_envelope(
+    body: bytes | bytearray, *, has_inputs: bool = False, has_prompts: bool = False
+) -> Envelope:
+    """Read a JSON body's envelope; of several prompts it tells only where it `has_prompts`.
 
     Where a name stands twice the last one counts, as it does in llama.cpp. Raises InvalidRequest
     for a body that is not one JSON object in UTF-8, or whose envelope has wrong types.
@@ -76,7 +100,7 @@ def read_envelope(body: bytes | bytearray, *, has_inputs: bool = False) -> Envel
         _check_utf8(body)
     try:
         if not has_inputs:
-            return _decode(body)
+            return _decode_with_prompt(body) if has_prompts else _decode(body)
         envelope = _decode_with_input(body)
         if body.count(b",") >= MAX_EMBEDDING_INPUTS:
             _check_inputs(envelope.input)
@@ -110,22 +134,23 @@ def _param(message: str) -> str | None:
 
 def _check_inputs(raw: msgspec.Raw) -> None:
     content = memoryview(raw)
-    if _is_list(content) and _has_more_items(content, MAX_EMBEDDING_INPUTS):
+    limit = MAX_EMBEDDING_INPUTS
+    if _is_list(content) and _count_items(content, limit + 1) > limit:
         raise InvalidRequest(
             f"`input` has more than {MAX_EMBEDDING_INPUTS} inputs, which is the limit.",
             param="input",
         )
 
 
-def _has_more_items(content: memoryview, limit: int) -> bool:
-    """Whether a JSON array has more than `limit` items, as far as these are ones that count."""
+def _count_items(content: memoryview, limit: int) -> int:
+    """How many items a JSON array has, as far as they are ones that count; `limit` at most."""
     position = 1
-    for _ in range(limit):
+    for count in range(1, limit + 1):
         found = _item(content, position)
         if found is None or found[1] == b"]":
-            return False
+            return count
         position = found.end()
-    return True
+    return limit
 
 
 def model_of_query(query: bytes) -> str | None:

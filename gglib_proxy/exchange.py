@@ -318,6 +318,8 @@ class Exchange:
                 ending=self._ending,
                 body_bytes=len(self.request.body),
                 answer=passage.answer_tokens,
+                answers=passage.answers,
+                prompts=passage.prompts,
             )
             self._account.is_stream = passage.is_stream
         if passage.is_stream:

@@ -54,7 +54,11 @@ class Passage:
     is_stream: bool = False
     may_load: bool = True
     answer_tokens: int = 0
-    """The most that the answer may have, as far as the request says or one would think."""
+    """The most that all answers may have, as far as the request says or one would think."""
+    answers: int = 1
+    """How many it asks for."""
+    prompts: int = 1
+    """How many it has."""
 
 
 def pass_gate(plane: DataPlane, request: Request, route: Route, entry: Entry) -> Passage:
@@ -62,26 +66,28 @@ def pass_gate(plane: DataPlane, request: Request, route: Route, entry: Entry) ->
     if route.named_by is not _IN_BODY:
         is_in_path = route.named_by is NamedBy.PATH
         return (_pass_by_path if is_in_path else _pass_by_query)(plane, request, entry)
-    envelope = read_envelope(request.body, has_inputs=route.has_inputs)
+    envelope = read_envelope(
+        request.body, has_inputs=route.has_inputs, has_prompts=route.has_prompts
+    )
     model = _named(plane, envelope.model, entry) if envelope.model else _unnamed(plane, entry)
     entry.check_model(model.name)
     if route.capability is not None and route.capability not in model.capabilities:
         raise MissingCapability(model.name, route.capability, sorted(model.capabilities))
+    prompts = envelope.prompts
+    answers = prompts * envelope.choices
     return Passage(
         model,
         _context(plane, model, envelope.num_ctx),
         request.target,
         is_stream=route.can_stream and bool(envelope.stream),
-        answer_tokens=_answer_tokens(route, envelope),
+        answer_tokens=_answer_tokens(envelope, answers) if route.can_stream else 0,
+        answers=answers,
+        prompts=prompts,
     )
 
 
-def _answer_tokens(route: Route, envelope: Envelope) -> int:
-    if not route.can_stream:
-        return 0  # an embedding, a count …
-    tokens = envelope.answer_tokens or ANSWER_TOKENS
-    choices = envelope.n
-    return tokens * choices if type(choices) is int and choices > 1 else tokens
+def _answer_tokens(envelope: Envelope, answers: int) -> int:
+    return (envelope.answer_tokens or ANSWER_TOKENS) * answers
 
 
 def _pass_by_query(plane: DataPlane, request: Request, entry: Entry) -> Passage:
@@ -109,22 +115,27 @@ def _pass_by_path(plane: DataPlane, request: Request, entry: Entry) -> Passage:
         return Passage(model, 0, target, may_load=False)
     if _is_shared_state(unquote_to_bytes(rest)):
         entry.check_endpoint(Endpoint.ADMIN)
-    envelope, route = _envelope_if_any(request), find_route(rest)
+    route = find_route(rest)
+    envelope = _envelope_if_any(request, route)
+    prompts = envelope.prompts
+    answers = prompts * envelope.choices
     return Passage(
         model,
         _context(plane, model, envelope.num_ctx),
         target,
         is_stream=route.can_stream and bool(envelope.stream),
-        answer_tokens=_answer_tokens(route, envelope),
+        answer_tokens=_answer_tokens(envelope, answers) if route.can_stream else 0,
+        answers=answers,
+        prompts=prompts,
     )
 
 
-def _envelope_if_any(request: Request) -> Envelope:
+def _envelope_if_any(request: Request, route: Route) -> Envelope:
     """What passes through may be audio, say, or a JSON array; then there is no envelope."""
     content_type = request.header(b"content-type") or b""
     is_json = content_type.lower().startswith(b"application/json")
     is_object = is_json and request.body[:_LOOKED_AT_BYTES].lstrip()[:1] == b"{"
-    return read_envelope(request.body) if is_object else EMPTY
+    return read_envelope(request.body, has_prompts=route.has_prompts) if is_object else EMPTY
 
 
 def _context(plane: DataPlane, model: Model, asked: int | None) -> int:

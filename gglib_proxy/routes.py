@@ -50,6 +50,8 @@ class Route:
     """Whether `stream` in the body asks for an event stream; elsewhere engines ignore it."""
     has_inputs: bool = False
     """Whether the body has a list `input` whose length is limited."""
+    has_prompts: bool = False
+    """Whether the body may have a list of prompts, each with an answer of its own."""
     also_for: Endpoint | None = None
     """Another scope that is enough."""
 
@@ -61,6 +63,7 @@ def _inference(
     dialect: Dialect = Dialect.OPENAI,
     can_stream: bool = False,
     has_inputs: bool = False,
+    has_prompts: bool = False,
 ) -> Route:
     return Route(
         path=path,
@@ -71,6 +74,7 @@ def _inference(
         capability=capability,
         can_stream=can_stream,
         has_inputs=has_inputs,
+        has_prompts=has_prompts,
     )
 
 
@@ -117,15 +121,15 @@ PREFLIGHT = Route(path="preflight", plane=Plane.LOCAL, methods=("OPTIONS",), end
 
 ROUTES = (
     _inference("/v1/chat/completions", Capability.CHAT, can_stream=True),
-    _inference("/v1/completions", Capability.CHAT, can_stream=True),
+    _inference("/v1/completions", Capability.CHAT, can_stream=True, has_prompts=True),
     _inference("/v1/responses", Capability.CHAT, can_stream=True),
     _inference("/v1/embeddings", Capability.EMBEDDINGS, has_inputs=True),
     _inference("/v1/rerank", Capability.RERANK),
     _inference("/v1/messages", Capability.CHAT, dialect=Dialect.ANTHROPIC, can_stream=True),
     _inference("/v1/messages/count_tokens", Capability.CHAT, dialect=Dialect.ANTHROPIC),
     _inference("/chat/completions", Capability.CHAT, can_stream=True),
-    _inference("/completion", Capability.CHAT, can_stream=True),
-    _inference("/completions", Capability.CHAT, can_stream=True),
+    _inference("/completion", Capability.CHAT, can_stream=True, has_prompts=True),
+    _inference("/completions", Capability.CHAT, can_stream=True, has_prompts=True),
     _inference("/infill", Capability.CHAT, can_stream=True),
     _inference("/apply-template", Capability.CHAT),
     _inference("/embedding", Capability.EMBEDDINGS),

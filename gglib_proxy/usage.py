@@ -104,6 +104,7 @@ class _Answer(msgspec.Struct, gc=False):
 
 
 _decode_answer = msgspec.json.Decoder(_Answer).decode
+_decode_answers = msgspec.json.Decoder(list[_Answer]).decode
 _decode_counts = msgspec.json.Decoder(_Counts).decode
 _decode_timings = msgspec.json.Decoder(_Timings).decode
 _NOTHING = _Answer()
@@ -136,18 +137,21 @@ class UsageReader:
             kept = _STREAM_HEAD_BYTES if self._is_stream else _LOOKED_AT_BYTES
             self._head = [b"".join(self._head)[:kept]]
 
-    def usage(self, *, is_whole: bool) -> Usage:
-        """What was said; `is_whole` tells whether the answer came to its end."""
+    def usage(self, *, is_whole: bool, answers: int = 1) -> Usage:
+        """What was said; `is_whole` tells whether the answer came to its end.
+
+        `answers` is how many the request asked for.
+        """
         if not self._pieces:
             return Usage(is_estimated=not is_whole)
         head = self._head[0] if len(self._head) == 1 else b"".join(self._head)
         if self._tail is None and is_whole and not self._is_stream:
-            return _of_answer(head)
+            return _of_answer(head, answers)
         tail = head if self._tail is None else b"".join(self._tail)
         answer = _scan(head[:_LOOKED_AT_BYTES], tail[-_LOOKED_AT_BYTES:], is_stream=self._is_stream)
         if answer.stop_reason is None:
             answer.stop_reason = _ending(head, tail, is_stream=self._is_stream)
-        return _told(answer, self._estimate(is_whole))
+        return _told(answer, self._estimate(is_whole), answers)
 
     def _estimate(self, is_whole: bool) -> int | None:
         """Engines send an event for each token, mostly; the last two say how it ended."""
@@ -156,20 +160,35 @@ class UsageReader:
         return max(0, self._pieces - 2) if is_whole else self._pieces
 
 
-def usage_of(pieces: list[bytes], *, is_stream: bool, is_whole: bool) -> Usage:
+def usage_of(pieces: list[bytes], *, is_stream: bool, is_whole: bool, answers: int = 1) -> Usage:
     """As a reader that was fed these pieces only, which most answers come in."""
     if is_whole and not is_stream and len(pieces) == 1 and len(pieces[0]) <= _WHOLE_BYTES:
-        return _of_answer(pieces[0])
+        return _of_answer(pieces[0], answers)
     reader = UsageReader(is_stream=is_stream)
     reader.feed(pieces)
-    return reader.usage(is_whole=is_whole)
+    return reader.usage(is_whole=is_whole, answers=answers)
 
 
-def _of_answer(body: bytes) -> Usage:
-    return _told(_read(body, _decode_answer) or _NOTHING, None)
+def _of_answer(body: bytes, answers: int) -> Usage:
+    if answers > 1 and body.startswith(b"["):
+        return _of_all([_told(each, None) for each in _read(body, _decode_answers) or ()])
+    return _told(_read(body, _decode_answer) or _NOTHING, None, answers)
 
 
-def _told(answer: _Answer, estimate: int | None) -> Usage:
+def _of_all(usages: list[Usage]) -> Usage:
+    """Of llama-server's own completions of several prompts, each of which tells what it took."""
+    if not usages:
+        return Usage(is_estimated=True)
+    return Usage(
+        prompt_tokens=sum(each.prompt_tokens for each in usages),
+        cached_tokens=sum(each.cached_tokens for each in usages),
+        completion_tokens=sum(each.completion_tokens for each in usages),
+        is_estimated=any(each.is_estimated for each in usages),
+        finish_reason=usages[-1].finish_reason,
+    )
+
+
+def _told(answer: _Answer, estimate: int | None, answers: int = 1) -> Usage:
     counts, timings = answer.usage, answer.timings
     prompt = completion = speed = None
     cached = 0
@@ -184,6 +203,9 @@ def _told(answer: _Answer, estimate: int | None) -> Usage:
     is_told = completion is not None or (prompt is not None and estimate is None)
     if completion is None:
         completion = estimate or 0
+    if answers > 1 and timings is not None and completion == timings.predicted_n:
+        is_told = False  # llama-server tells of one of them: it may stand for all
+        completion = max(completion, completion * answers if estimate is None else estimate)
     return Usage(
         answer.id,
         prompt if prompt and 0 < prompt <= _MOST_TOKENS else 0,

@@ -154,6 +154,26 @@ def test_inputs_count_only_where_there_is_a_limit() -> None:
     read_envelope(of_inputs(['"a"'] * 5000))
 
 
+@pytest.mark.parametrize(
+    ("body", "prompts", "choices"),
+    [
+        (b"{}", 1, 1),
+        (b'{"prompt":"a, b"}', 1, 1),
+        (b'{"prompt":["a, b", "c"], "n":3}', 2, 3),
+        (b'{"prompt":[[1,2],[3]]}', 2, 1),
+        (b'{"prompt":[1,2,3], "n":1}', 1, 1),
+        (b'{"prompt":[], "n":"2"}', 1, 1),
+        (b'{"prompt":["a","b"], "n":-2}', 2, 1),
+        (b'{"prompt":{"x":["a","b"]}, "n":true}', 1, 1),
+        (b'{"prompt":[' + b'"x",' * 4000 + b'"x"]}', 2048, 1),
+    ],
+)
+def test_prompts_and_answers_are_counted(body: bytes, prompts: int, choices: int) -> None:
+    envelope = read_envelope(body, has_prompts=True)
+    assert (envelope.prompts, envelope.choices) == (prompts, choices)
+    assert read_envelope(body).prompts == 1
+
+
 def test_counting_inputs_takes_no_memory_for_each() -> None:
     body = of_inputs(['"a"'] * 1_000_000)
     tracemalloc.start()

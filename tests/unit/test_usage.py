@@ -142,6 +142,36 @@ def test_a_response_says_how_it_ended(characters: int, status: str) -> None:
     assert counted(usage) == ("resp_1", 10, 0, 8, False)
 
 
+def asked_for(
+    answers: int, pieces: list[bytes], *, is_stream: bool = False
+) -> tuple[int, int, bool]:
+    usage = usage_of(pieces, is_stream=is_stream, is_whole=True, answers=answers)
+    return usage.prompt_tokens, usage.completion_tokens, usage.is_estimated
+
+
+@pytest.mark.parametrize("characters", [10, 9_000])
+def test_of_several_answers_llama_server_tells_what_one_took(characters: int) -> None:
+    choice = {"finish_reason": "stop", "message": {"content": "x" * characters}}
+    answer = CHAT | {"choices": [choice] * 3}
+    assert asked_for(3, [as_json(answer)]) == (10, 24, True)
+    del answer["timings"]  # somebody who is no llama-server
+    assert asked_for(3, [as_json(answer)]) == (10, 8, False)
+
+
+def test_of_several_streams_llama_server_tells_what_one_took() -> None:
+    deltas = [delta("x") for _ in range(30)]
+    pieces = [*deltas, *CHAT_STREAM[-2:]]
+    assert asked_for(3, pieces, is_stream=True) == (10, 30, True)
+    assert asked_for(1, pieces, is_stream=True) == (10, 8, False)
+
+
+def test_llama_servers_own_completions_tell_what_each_took() -> None:
+    assert asked_for(2, [as_json([NATIVE, NATIVE])]) == (20, 16, False)
+    long = NATIVE | {"content": "x" * 9_000}
+    assert asked_for(2, [as_json([long, long])]) == (10, 16, True)
+    assert asked_for(2, [b"[]"]) == asked_for(2, [b"[1]"]) == (0, 0, True)
+
+
 @pytest.mark.parametrize("characters", [10, 9_000])
 def test_the_status_of_anything_else_is_no_reason_to_end(characters: int) -> None:
     for status in ("completed", 200):

@@ -146,6 +146,18 @@ async def test_a_client_that_leaves_is_recorded_as_one() -> None:
     assert (record.status, record.error, record.is_estimated) == (499, "client_left", True)
 
 
+async def test_of_several_prompts_all_are_paid_for() -> None:
+    log, limiter = InMemoryGenerationLog(), FakeLimiter()
+    script = answering(response(json.dumps(ANSWER).encode()))
+    body = json.dumps({"model": "chat", "prompt": ["x" * 99] * 5}).encode()
+    async with relaying(script, books=books(log, limiter=limiter)) as relay:
+        await relay.client.ask("POST", "/v1/completions", body)
+        [record] = await records_of(relay, log)
+    assert (record.prompt_tokens, record.completion_tokens) == (len(body) // 4, 40)
+    assert record.is_estimated
+    assert limiter.settled == [(len(body) // 4 + 40, 0.0)]
+
+
 async def test_a_client_that_leaves_a_stream_pays_for_the_prompt_that_was_read() -> None:
     log, limiter = InMemoryGenerationLog(), FakeLimiter()
     prompt = json.dumps({**STREAM_BODY, "pad": "x" * 4000}).encode()
@@ -283,7 +295,9 @@ async def test_limits_are_reserved_and_settled_from_what_was_used() -> None:
         (PATH, {"model": "chat", "max_tokens": 9, "n": 3}, 27),
         (PATH, {"model": "chat", "max_tokens": 9, "n": -3}, 9),
         (PATH, {"model": "chat", "n": 2}, 2048),
+        ("/v1/completions", {"model": "chat", "prompt": ["a", "b"], "max_tokens": 7, "n": 2}, 28),
         ("/upstream/chat/v1/chat/completions", {"max_tokens": 7}, 7),
+        ("/upstream/chat/completion", {"prompt": ["a", "b", "c"], "n_predict": 7}, 21),
         ("/upstream/chat/tokenize", {"max_tokens": 7}, 0),
         ("/v1/embeddings", {"model": "embedder", "input": "x"}, 0),
     ],
