@@ -5,24 +5,20 @@ Knows limits and stop strings. Not here: how the request was read, and in which 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from random import Random
 from typing import Any
 
 import msgspec
 
-from gglib_runtime.simulator.generation import ApiError, Choice
+from gglib_runtime.simulator.generation import ApiError, Choice, ToolCall
 from gglib_runtime.simulator.prose import echoing_words, prose_words
 from gglib_runtime.simulator.schemas.merging import SchemaError
 from gglib_runtime.simulator.schemas.values import make_value
 from gglib_runtime.simulator.text import split_tokens
-from gglib_runtime.simulator.tools import ToolUse, tool_call, tools_to_call
-
-NO_TOOLS = ToolUse()
+from gglib_runtime.simulator.tools import NO_TOOLS, ToolUse, tool_call, tools_to_call
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """What a request asks of its answers."""
 
     asked: str
@@ -38,8 +34,7 @@ class Wanted:
     use: ToolUse = NO_TOOLS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Author:
+class Author(msgspec.Struct, frozen=True, kw_only=True):
     """Who answers."""
 
     model: str
@@ -76,9 +71,8 @@ def _prose(author: Author, wanted: Wanted, most: int, index: int) -> Choice:
     finish = "length" if most < author.length else "stop"
     if author.is_plain:
         return Choice(words=echoing_words(author.model, wanted.asked, count), finish=finish)
-    words = prose_words(wanted.asked, count, _seed(author, wanted, index))
-    if finish == "stop" and count > 1 and words[-1] != ".":
-        words[-1] = "."
+    seed = _seed(author, wanted, index)
+    words = prose_words(wanted.asked, count, seed, is_ended=finish == "stop")
     return Choice(words=words, finish=finish)
 
 
@@ -96,14 +90,15 @@ def _limited(choice: Choice, most: int) -> Choice:
     if choice.count <= most:
         return choice
     choice.words = choice.words[:most]
-    left, calls = most - len(choice.words), choice.calls
-    choice.calls = []
-    for call in calls:
+    left = most - len(choice.words)
+    kept: list[ToolCall] = []
+    for call in choice.calls:
         if left <= 0:
             break
         call.pieces = call.pieces[:left]
         left -= len(call.pieces)
-        choice.calls.append(call)
+        kept.append(call)
+    choice.calls = kept
     choice.finish = "length"
     return choice
 

@@ -7,7 +7,7 @@ like (the dialects).
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -17,28 +17,26 @@ from gglib_runtime.simulator.identifiers import new_identifier
 BUILD = "b0-simulator"
 
 
-@dataclass(slots=True, kw_only=True)
-class ToolCall:
+class ToolCall(msgspec.Struct, kw_only=True):
     """A tool that is called: its arguments are JSON, in the pieces that a stream has."""
 
     name: str
     pieces: list[str]
-    id: str = field(default_factory=lambda: new_identifier(""))
+    id: str = msgspec.field(default_factory=lambda: new_identifier(""))
 
     @property
     def arguments(self) -> str:
         return "".join(self.pieces)
 
 
-@dataclass(slots=True, kw_only=True)
-class Choice:
+class Choice(msgspec.Struct, kw_only=True):
     """One of the answers to a request: text, and then the tools that are called.
 
     A stream has a step for each token of the text and for each piece of a call's arguments.
     """
 
     words: list[str]
-    calls: list[ToolCall] = field(default_factory=list[ToolCall])
+    calls: Sequence[ToolCall] = ()
     finish: Literal["stop", "length", "tool_calls"] = "stop"
     stopped_by: str | None = None
     """The stop string that ended it."""
@@ -50,7 +48,8 @@ class Choice:
     @property
     def count(self) -> int:
         """Its tokens, which are the steps of a stream."""
-        return len(self.words) + sum(len(call.pieces) for call in self.calls)
+        called = sum(len(call.pieces) for call in self.calls) if self.calls else 0
+        return len(self.words) + called
 
     def call_at(self, step: int) -> tuple[int, ToolCall, int]:
         """Which call the step after the text belongs to, and which of its pieces it is."""
@@ -62,23 +61,27 @@ class Choice:
         raise IndexError(step)
 
 
-@dataclass(slots=True, kw_only=True)
-class Generation:
+class Generation(msgspec.Struct, kw_only=True):
     """One request's answers, and their counts."""
 
     model: str
-    choices: list[Choice]
+    choices: Sequence[Choice]
     prompt_tokens: int
-    created: int = field(default_factory=lambda: int(time.time()))
-    id: str = field(default_factory=lambda: new_identifier("chatcmpl-"))
+    created: int = msgspec.field(default_factory=lambda: int(time.time()))
+    id: str = msgspec.field(default_factory=lambda: new_identifier("chatcmpl-"))
     slot: int = -1
     prompt_ms: float = 0.0
     predicted_ms: float = 0.0
-    count: int = field(init=False)
-    """Steps of a stream: the tokens of its longest answer."""
+    count: int = 0
+    """Steps of a stream: the tokens of its longest answer. Not to be given."""
 
     def __post_init__(self) -> None:
-        self.count = max(choice.count for choice in self.choices) if self.choices else 0
+        choices = self.choices
+        self.count = (
+            choices[0].count
+            if len(choices) == 1
+            else max((choice.count for choice in choices), default=0)
+        )
 
     @property
     def first(self) -> Choice:

@@ -44,7 +44,7 @@ from gglib_runtime.simulator.requests import (
     stop_strings,
     token_limit,
 )
-from gglib_runtime.simulator.text import chat_prompt, count_tokens
+from gglib_runtime.simulator.text import count_prompt_tokens
 
 _MOST_STOPS = 4
 _LIMIT_NAMES = ("max_completion_tokens", "max_tokens", "n_predict")
@@ -78,7 +78,7 @@ def chat(engine: Engine, exchange: Exchange) -> None:
         schema=schema,
         use=use,
     )
-    generation = reading.generation(chat_prompt(talk.turns, listed_tools(body)), wanted)
+    generation = reading.generation(count_prompt_tokens(talk.turns, listed_tools(body)), wanted)
     name_calls(generation, "call_" if engine.is_alone else "")
     options = body.get("stream_options")
     answer = HostedChatCompletion if engine.is_alone else ChatCompletion
@@ -154,7 +154,7 @@ def messages(engine: Engine, exchange: Exchange) -> None:
         seed=body.get("seed"),
         use=use,
     )
-    generation = reading.generation(chat_prompt(talk.turns, listed_tools(body)), wanted)
+    generation = reading.generation(count_prompt_tokens(talk.turns, listed_tools(body)), wanted)
     if engine.is_alone:
         name_calls(generation, "toolu_")
         generation.id = new_identifier("msg_")
@@ -185,7 +185,7 @@ def count_message_tokens(engine: Engine, exchange: Exchange) -> None:
     """POST /v1/messages/count_tokens."""
     body = read_object(engine, exchange)
     talk = _message_conversation(engine, body)
-    tokens = count_tokens(chat_prompt(talk.turns, listed_tools(body)))
+    tokens = count_prompt_tokens(talk.turns, listed_tools(body))
     exchange.answer(200, json_bytes({"input_tokens": tokens}))
 
 
@@ -197,5 +197,5 @@ def count_chat_tokens(engine: Engine, exchange: Exchange) -> None:
 
 def answer_count(exchange: Exchange, body: JsonObject, talk: Conversation) -> None:
     """Answer with the tokens of a conversation and its tools."""
-    tokens = count_tokens(chat_prompt(talk.turns, listed_tools(body)))
+    tokens = count_prompt_tokens(talk.turns, listed_tools(body))
     exchange.answer(200, json_bytes({"input_tokens": tokens, "object": "response.input_tokens"}))

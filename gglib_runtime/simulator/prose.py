@@ -6,6 +6,7 @@ The same request has the same answer, in every process and on every machine.
 from __future__ import annotations
 
 import zlib
+from functools import lru_cache
 from itertools import accumulate, chain, cycle, islice
 
 from gglib_runtime.simulator.text import split_tokens
@@ -34,6 +35,7 @@ _SENTENCES = [
     split_tokens(f" {_SUBJECTS[n % 12]} {_VERBS[(n // 12 + 3 * n) % 10]}{_ENDINGS[n % 7]}")
     for n in range(240)
 ]
+_BEFORE = split_tokens("You asked: “")
 _CORPUS = [*chain.from_iterable(_SENTENCES)]
 _STARTS = [0, *accumulate(map(len, _SENTENCES))][: len(_SENTENCES)]
 
@@ -45,19 +47,26 @@ def echoing_words(name: str, asked: str, count: int) -> list[str]:
     return [*islice(chain(split_tokens(name), cycle(again)), count)]
 
 
-def prose_words(asked: str, count: int, seed: str) -> list[str]:
-    """`count` tokens: what was asked in short, and then sentences that `seed` chooses."""
-    found = [*_introduction(asked)[:count]]
+def prose_words(asked: str, count: int, seed: str, *, is_ended: bool) -> list[str]:
+    """`count` tokens: what was asked in short, and then sentences that `seed` chooses.
+
+    With `is_ended` the last one ends a sentence.
+    """
+    found = [*_introduction(asked[:_ECHOED_CHARACTERS])[:count]]
     start = _STARTS[zlib.crc32(seed.encode()) % len(_STARTS)]
     while len(found) < count:
         found += _CORPUS[start : start + count - len(found)]
         start = 0
+    if is_ended and count > 1:
+        found[-1] = "."
     return found
 
 
+@lru_cache(maxsize=256)
 def _introduction(asked: str) -> list[str]:
-    words = asked[:_ECHOED_CHARACTERS].split(maxsplit=_QUOTED_WORDS)
+    """Not to be changed: the same question gets the same list."""
+    words = asked.split(maxsplit=_QUOTED_WORDS)
     if not words:
         return split_tokens("Nothing was asked, so here is a thought.")
     more = " …" if len(words) > _QUOTED_WORDS else ""
-    return split_tokens(f"You asked: “{' '.join(words[:_QUOTED_WORDS])}{more}”.")
+    return [*_BEFORE, *split_tokens(f"{' '.join(words[:_QUOTED_WORDS])}{more}"), "”", "."]

@@ -116,10 +116,9 @@ class Reading:
         self._plan = engine.plan_for(exchange, body)
         self.model = engine.model_for(body)
 
-    def generation(self, prompt: str, wanted: Wanted) -> Generation:
-        """The answers to `wanted`, with the whole `prompt` counted; raises ApiError if too long."""
-        tokens = count_tokens(prompt)
-        return self._generation(tokens, tokens, [wanted])
+    def generation(self, prompt_tokens: int, wanted: Wanted) -> Generation:
+        """The answers to `wanted` behind a prompt; raises ApiError if that is too long."""
+        return self._generation(prompt_tokens, prompt_tokens, [wanted])
 
     def generation_of_several(self, prompts: Sequence[str], wanted: Sequence[Wanted]) -> Generation:
         """The answers to several prompts, in their order, as one generation."""

@@ -28,7 +28,7 @@ from gglib_runtime.simulator.reading.parameters import (
 from gglib_runtime.simulator.reading.tool_offers import response_tools
 from gglib_runtime.simulator.requests import JsonObject, Reading, read_object, token_limit
 from gglib_runtime.simulator.stored_responses import StoredResponse
-from gglib_runtime.simulator.text import chat_prompt
+from gglib_runtime.simulator.text import count_prompt_tokens
 from gglib_runtime.simulator.tools import ToolUse
 
 _PREFIX = "/v1/responses/"
@@ -46,7 +46,7 @@ def responses(engine: Engine, exchange: Exchange) -> None:
         schema=schema,
         use=use,
     )
-    generation = reading.generation(chat_prompt(talk.turns, listed_tools(body)), wanted)
+    generation = reading.generation(count_prompt_tokens(talk.turns, listed_tools(body)), wanted)
     if not engine.is_alone:
         reading.start(generation, ResponseAnswer(generation))
         return

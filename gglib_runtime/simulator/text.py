@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, cast
 
 import msgspec
@@ -29,6 +30,8 @@ _TOKEN = re.compile(
     r"|.",
     re.DOTALL,
 )
+_WORTH_KEEPING, _TOO_MUCH_TO_KEEP = 200, 65_536
+"""Between so many characters a text's number of tokens is remembered."""
 _SURROGATES = range(0xD800, 0xE000)
 _FIRST_OF_LENGTH = (0, 0, 10, 110)
 """Where numbers of one, two and three digits begin."""
@@ -39,6 +42,14 @@ split_tokens = _TOKEN.findall
 
 def count_tokens(text: str) -> int:
     """How many tokens `text` has."""
+    if _WORTH_KEEPING < len(text) < _TOO_MUCH_TO_KEEP:
+        return _counted(text)
+    return len(split_tokens(text))
+
+
+@lru_cache(maxsize=128)
+def _counted(text: str) -> int:
+    """Of texts that may come again: an agent sends all that was said with each request."""
     return len(split_tokens(text))
 
 
@@ -132,18 +143,35 @@ def _part_text(part: Any) -> str:  # noqa: ANN401
 
 def chat_prompt(messages: Sequence[dict[str, Any]], tools: Sequence[Any] = ()) -> str:
     """The messages in ChatML, after what tools there are, ready for the assistant's turn."""
-    turns = "".join([_turn(message) for message in messages])
-    return (_tools_turn(tools) if tools else "") + turns + "<|im_start|>assistant\n"
+    spoken = [*_listed(tools), *map(_spoken, messages)]
+    turns = "".join([f"<|im_start|>{role}\n{text}<|im_end|>\n" for role, text in spoken])
+    return turns + "<|im_start|>assistant\n"
 
 
-def _turn(message: dict[str, Any]) -> str:
+def count_prompt_tokens(messages: Sequence[dict[str, Any]], tools: Sequence[Any] = ()) -> int:
+    """How many tokens `chat_prompt` has: no token reaches into another turn, or out of its text."""
+    total = _PROMPT_END_TOKENS
+    for role, text in _listed(tools):
+        total += _turn_tokens(role, text)
+    for message in messages:
+        total += _turn_tokens(*_spoken(message))
+    return total
+
+
+def _turn_tokens(role: str, text: str) -> int:
+    named = _ROLE_TOKENS.get(role) or count_tokens(role)
+    return _MARK_TOKENS + named + count_tokens(text)
+
+
+def _spoken(message: dict[str, Any]) -> tuple[str, str]:
+    """Who speaks in a message, and what is said."""
     role, text = message.get("role", "user"), content_text(message.get("content"))
     if role == "tool":
         role, text = "user", f"<tool_response>\n{text}\n</tool_response>"
     calls: Any = message.get("tool_calls")
     if calls:
         text = "\n".join(filter(None, [text, *map(_call_text, calls)]))
-    return f"<|im_start|>{role}\n{text}<|im_end|>\n"
+    return role if isinstance(role, str) else str(role), text
 
 
 def _call_text(call: Any) -> str:  # noqa: ANN401
@@ -152,10 +180,18 @@ def _call_text(call: Any) -> str:  # noqa: ANN401
     return f'<tool_call>{{"name": "{name}", "arguments": {arguments}}}</tool_call>'
 
 
-def _tools_turn(tools: Sequence[Any]) -> str:
+def _listed(tools: Sequence[Any]) -> list[tuple[str, str]]:
+    """The turn that says which tools there are, if there are any."""
+    if not tools:
+        return []
     listed = "\n".join(msgspec.json.encode(tool).decode() for tool in tools)
-    return (
-        f"<|im_start|>system\n# Tools\n\nFunctions you may call:\n<tools>\n{listed}\n</tools>\n\n"
+    text = (
+        f"# Tools\n\nFunctions you may call:\n<tools>\n{listed}\n</tools>\n\n"
         'Write a call as\n<tool_call>{"name": <name>, "arguments": <json object>}</tool_call>'
-        "<|im_end|>\n"
     )
+    return [("system", text)]
+
+
+_ROLE_TOKENS = {role: count_tokens(role) for role in ("system", "user", "assistant", "developer")}
+_MARK_TOKENS = count_tokens("<|im_start|>\n<|im_end|>\n")
+_PROMPT_END_TOKENS = count_tokens("<|im_start|>assistant\n")

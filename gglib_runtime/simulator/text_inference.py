@@ -32,6 +32,7 @@ from gglib_runtime.simulator.requests import (
     stop_strings,
     token_limit,
 )
+from gglib_runtime.simulator.text import count_tokens
 
 _MOST_STOPS = 4
 _OPENAI_LIMIT = 16
@@ -103,7 +104,7 @@ def complete(engine: Engine, exchange: Exchange) -> None:
         limit=body["max_tokens_to_sample"],
         stops=stop_strings(body.get("stop_sequences")),
     )
-    generation = reading.generation(prompt, wanted)
+    generation = reading.generation(count_tokens(prompt), wanted)
     generation.id = new_identifier("compl_")
     reading.start(generation, LegacyCompletion(generation))
 

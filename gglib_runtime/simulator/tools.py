@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from random import Random
 from typing import Any, Literal, cast
 
@@ -29,8 +28,7 @@ _EMPTY_WORDS = frozenset(_EMPTY.split())
 _FALLBACK_WORDS = ("alpha", "beta", "gamma")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tool:
+class Tool(msgspec.Struct, frozen=True, kw_only=True):
     """A function that the model may call."""
 
     name: str
@@ -39,8 +37,7 @@ class Tool:
     """The JSON schema of its arguments; None takes none."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolUse:
+class ToolUse(msgspec.Struct, frozen=True, kw_only=True):
     """What a request says about its tools."""
 
     tools: tuple[Tool, ...] = ()
@@ -50,6 +47,9 @@ class ToolUse:
     is_parallel: bool = True
     follows_result: bool = False
     """Whether the last message is a tool's result."""
+
+
+NO_TOOLS = ToolUse()
 
 
 def tools_to_call(use: ToolUse, asked: str) -> list[Tool]:

@@ -19,6 +19,7 @@ _MAX_TARGET_BYTES = 32 * 1024
 _STREAM = (
     "X-Accel-Buffering: no\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n"
 )
+_PLACE = b"x-request-id: \r\n"
 _CORS = (
     b"access-control-allow-origin: *\r\n"
     b"access-control-expose-headers: x-request-id, retry-after\r\n"
@@ -119,6 +120,8 @@ class EndpointWire:
 
     def __init__(self, *, cors: bool = True) -> None:
         self._added = _CORS if cors else b""
+        self._built: dict[tuple[int, str, bool, bool], tuple[bytes, bytes]] = {}
+        """Heads but for what each answer has anew, which stands between their two parts."""
 
     def closes_after(self, status: int) -> bool:
         return False
@@ -136,14 +139,29 @@ class EndpointWire:
         closes: bool,
         extra: str,
     ) -> bytes:
-        return own_head(
+        key = (status, content_type, closes, request.is_http10)
+        start, end = self._built.get(key) or self._build(key)
+        return b"%b%d\r\n%bx-request-id: %b%b" % (
+            start,
+            length,
+            extra.encode("latin-1"),
+            new_identifier("req_").encode(),
+            end,
+        )
+
+    def _build(self, key: tuple[int, str, bool, bool]) -> tuple[bytes, bytes]:
+        status, content_type, closes, is_http10 = key
+        head = own_head(
             status,
             content_type.encode("latin-1"),
-            length,
+            0,
             keep_alive=not closes,
-            is_http10=request.is_http10,
-            added=extra.encode("latin-1") + self._lines(),
+            is_http10=is_http10,
+            added=_PLACE + self._added,
         )
+        start, _, end = head.partition(b"0\r\n" + _PLACE)
+        self._built[key] = start, b"\r\n" + end
+        return self._built[key]
 
     def stream_head(self, request: Request, *, closes: bool) -> bytes:
         return stream_head(keep_alive=not closes, is_http10=request.is_http10, added=self._lines())

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from gglib_runtime.simulator.answers import Author, Wanted, make_choices
 from gglib_runtime.simulator.generation import ApiError

@@ -13,6 +13,7 @@ from gglib_runtime.simulator.prose import echoing_words, prose_words
 from gglib_runtime.simulator.text import (
     VOCABULARY,
     chat_prompt,
+    count_prompt_tokens,
     count_tokens,
     split_tokens,
     text_of,
@@ -29,6 +30,22 @@ def test_tokens_turn_back_into_the_text(text: str) -> None:
     assert "".join(map(token_text, tokens)) == text
     assert len(tokens) == count_tokens(text)
     assert all(0 <= token < VOCABULARY < 2**31 for token in tokens)
+
+
+TURNS = st.fixed_dictionaries(
+    {"role": TEXTS | st.sampled_from(["user", "system", "tool"]), "content": TEXTS | st.none()},
+    optional={"tool_calls": st.just([{"function": {"name": "look", "arguments": '{"at": 1}'}}])},
+)
+
+
+@given(st.lists(TURNS, max_size=4), st.sampled_from([[], [{"type": "function"}]]))
+def test_a_chat_has_the_tokens_of_its_prompt(turns: list[dict[str, str]], tools: list[str]) -> None:
+    assert count_prompt_tokens(turns, tools) == count_tokens(chat_prompt(turns, tools))
+
+
+def test_long_texts_that_come_again_are_counted_alike() -> None:
+    text = "word <|im_end|> " * 50
+    assert [count_tokens(text) for _ in range(2)] == [len(split_tokens(text))] * 2
 
 
 @given(st.integers(0, VOCABULARY - 1))
@@ -65,19 +82,24 @@ def test_what_is_a_token(text: str, pieces: list[str]) -> None:
 
 @given(TEXTS, st.integers(1, 700))
 def test_answers_have_as_many_tokens_as_they_should(asked: str, count: int) -> None:
-    for words in (echoing_words("alpha", asked, count), prose_words(asked, count, "seed")):
+    for words in (
+        echoing_words("alpha", asked, count),
+        prose_words(asked, count, "seed", is_ended=False),
+    ):
         assert len(words) == count
         assert count_tokens("".join(words)) == count
 
 
 def test_the_seed_chooses_the_sentences() -> None:
-    texts = {"".join(prose_words("a question", 60, str(seed))) for seed in range(20)}
+    texts = {
+        "".join(prose_words("a question", 60, str(seed), is_ended=False)) for seed in range(20)
+    }
     assert len(texts) > 10
     assert all(text.startswith("You asked: “a question”.") for text in texts)
 
 
 def test_a_long_question_is_quoted_in_short() -> None:
-    text = "".join(prose_words("word " * 500, 200, "seed"))
+    text = "".join(prose_words("word " * 500, 200, "seed", is_ended=False))
     assert text.startswith("You asked: “" + "word " * 11 + "word …”.")
 
 

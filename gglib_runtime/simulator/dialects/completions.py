@@ -17,6 +17,14 @@ from gglib_runtime.simulator.logprobs import chat_logprobs, engine_logprobs
 
 DONE = b"data: [DONE]\n\n"
 JsonObject = dict[str, Any]
+_NOTHING_MORE: JsonObject = {"refusal": None, "annotations": []}
+_PROMPT_DETAILS = {"cached_tokens": 0, "audio_tokens": 0}
+_ANSWER_DETAILS = {
+    "reasoning_tokens": 0,
+    "audio_tokens": 0,
+    "accepted_prediction_tokens": 0,
+    "rejected_prediction_tokens": 0,
+}
 
 
 class ChatCompletion:
@@ -198,7 +206,9 @@ class HostedChatCompletion(ChatCompletion):
         }
 
     def _message(self, choice: Choice) -> JsonObject:
-        return super()._message(choice) | {"refusal": None, "annotations": []}
+        if choice.calls:
+            return super()._message(choice) | _NOTHING_MORE
+        return {"role": "assistant", "content": choice.text} | _NOTHING_MORE
 
     def _opening_of(self, index: int) -> bytes:
         calls = bool(self._generation.choices[index].calls)
@@ -241,13 +251,11 @@ class HostedChatCompletion(ChatCompletion):
 
 def hosted_usage(generation: Generation) -> JsonObject:
     """OpenAI's account: the tokens of all answers."""
-    count = sum(choice.count for choice in generation.choices)
-    none = {"reasoning_tokens": 0, "audio_tokens": 0}
-    predicted = {"accepted_prediction_tokens": 0, "rejected_prediction_tokens": 0}
+    count = sum([choice.count for choice in generation.choices])
     return {
         "prompt_tokens": generation.prompt_tokens,
         "completion_tokens": count,
         "total_tokens": generation.prompt_tokens + count,
-        "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
-        "completion_tokens_details": none | predicted,
+        "prompt_tokens_details": _PROMPT_DETAILS,
+        "completion_tokens_details": _ANSWER_DETAILS,
     }

@@ -6,7 +6,6 @@ Checks what each API checks. Not here: tools that are offered (`tool_offers.py`)
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, cast
 
 import msgspec
@@ -18,12 +17,12 @@ from gglib_runtime.simulator.text import content_text
 JsonObject = dict[str, Any]
 Turn = dict[str, Any]
 _ROLES = ("system", "assistant", "user", "function", "tool", "developer")
+_SPEAKERS = frozenset({"system", "assistant", "user", "developer"})
 _TEXT_PARTS = frozenset({"text", "input_text", "output_text", "refusal"})
 _MEDIA_PARTS = frozenset({"image_url", "input_image", "input_audio", "input_file", "file"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Conversation:
+class Conversation(msgspec.Struct, frozen=True, kw_only=True):
     """The turns so far, and what is to be answered."""
 
     turns: list[Turn]
@@ -85,11 +84,25 @@ def read_chat(messages: list[Any]) -> Conversation:
         if not isinstance(message, dict):
             raise _invalid(f"messages[{index}]", "expected an object", "invalid_type")
         turn = cast("Turn", message)
-        _check_turn(turn, f"messages[{index}]")
-        open_calls = _check_calls(turn, open_calls)
+        if not _is_plain(turn):
+            _check_turn(turn, f"messages[{index}]")
+            open_calls = _check_calls(turn, open_calls)
+        elif open_calls:
+            raise _unanswered(open_calls)
     if open_calls:
         raise _unanswered(open_calls)
     return conversation(cast("list[Turn]", messages))
+
+
+def _is_plain(turn: Turn) -> bool:
+    """Whether there is nothing to check: text of somebody who calls no tools, as most turns are."""
+    role = turn.get("role")
+    return (
+        isinstance(role, str)
+        and role in _SPEAKERS
+        and isinstance(turn.get("content"), str)
+        and "tool_calls" not in turn
+    )
 
 
 def _check_turn(turn: Turn, place: str) -> None:

@@ -6,7 +6,7 @@ Not here: what stands in messages and tools (`conversations.py`, `tools.py`).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
 from gglib_runtime.simulator.generation import ApiError
@@ -31,6 +31,15 @@ class Rule:
     low: float | None = None
     high: float | None = None
     """Limits of a number, or of an array's length."""
+    types: frozenset[type] = field(init=False)
+    """That values of this kind have."""
+    is_limited: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        kinds = {self.kind, "integer"} if self.kind == "number" else {self.kind}
+        types = frozenset(each for each, kind in _KINDS.items() if kind in kinds)
+        object.__setattr__(self, "types", types)
+        object.__setattr__(self, "is_limited", self.low is not None or self.high is not None)
 
 
 Rules = Mapping[str, Rule]
@@ -68,31 +77,18 @@ def check_parameters(body: JsonObject, rules: Rules, voice: Voice) -> None:
         rule = rules.get(name)
         if rule is None or value is None:
             continue
-        if not _is_of(value, rule.kind):
+        if type(value) not in rule.types:
             raise voice.mistyped(name, rule, value)
-        size = _size(value)
-        if size is not None and _is_outside(size, rule):
-            raise voice.outside(name, rule, size)
+        if rule.is_limited:
+            size = len(cast("list[Any]", value)) if isinstance(value, list) else value
+            if _is_outside(size, rule):
+                raise voice.outside(name, rule, size)
 
 
 def require(body: JsonObject, name: str, voice: Voice) -> None:
     """Raise ApiError if a parameter is not there."""
     if body.get(name) is None:
         raise voice.missing(name)
-
-
-def _is_of(value: object, kind: str) -> bool:
-    found = kind_of(value)
-    return found == kind or kind == "any" or (kind == "number" and found == "integer")
-
-
-def _size(value: object) -> float | None:
-    """What limits are set to: a number, or an array's length."""
-    if isinstance(value, list):
-        return len(cast("list[Any]", value))
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return value
-    return None
 
 
 def _is_outside(size: float, rule: Rule) -> bool:

@@ -9,7 +9,7 @@ import msgspec
 from gglib_runtime.simulator.generation import ApiError
 from gglib_runtime.simulator.reading.json_forms import check_llama_schema, check_strict_schema
 from gglib_runtime.simulator.reading.parameters import as_object
-from gglib_runtime.simulator.tools import Mode, Tool, ToolUse
+from gglib_runtime.simulator.tools import NO_TOOLS, Mode, Tool, ToolUse
 
 JsonObject = dict[str, Any]
 
@@ -20,7 +20,7 @@ def engine_tools(body: JsonObject, *, follows_result: bool) -> ToolUse:
     if isinstance(mode, str) and mode not in {"none", "auto", "required"}:
         raise ApiError(400, f"Invalid tool_choice: {mode}")
     if tools is None:
-        return ToolUse()
+        return NO_TOOLS
     if not isinstance(tools, list):
         shown = msgspec.json.encode(tools).decode()
         problem = f"Expected 'tools' to be an array, got {shown}; tools = {shown}"
@@ -62,6 +62,8 @@ def _tool(function: JsonObject, schema: Any) -> Tool:  # noqa: ANN401
 
 def chat_tools(body: JsonObject, *, follows_result: bool) -> ToolUse:
     """A chat's tools as OpenAI takes them."""
+    if not body.get("tools") and body.get("tool_choice") is None:
+        return NO_TOOLS
     tools = [
         _function_tool(tool, tool.get("function"), f"tools[{index}].function")
         for index, tool in _functions(body)
@@ -73,6 +75,8 @@ def chat_tools(body: JsonObject, *, follows_result: bool) -> ToolUse:
 
 def response_tools(body: JsonObject, *, follows_result: bool) -> ToolUse:
     """A response's tools, whose functions are not nested; tools that OpenAI runs are left out."""
+    if not body.get("tools") and body.get("tool_choice") is None:
+        return NO_TOOLS
     tools = [
         _function_tool(tool, tool, f"tools[{index}]")
         for index, tool in _functions(body)
@@ -146,6 +150,8 @@ def _missing(place: str) -> ApiError:
 def message_tools(body: JsonObject, *, follows_result: bool, is_strict: bool) -> ToolUse:
     """A message's tools; with `is_strict` as Anthropic itself checks them."""
     offered = body.get("tools")
+    if not offered and body.get("tool_choice") is None:
+        return NO_TOOLS
     tools: list[Tool] = []
     for index, tool in enumerate(cast("list[Any]", offered if isinstance(offered, list) else [])):
         found = as_object(tool)
