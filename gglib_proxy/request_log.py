@@ -58,7 +58,8 @@ def request_came(request: Request, route: Route, request_id: str) -> None:
 def request_failed(about: About, answer: ErrorAnswer, error: BaseException | None = None) -> None:
     """Write a line for an error that is the server's, and what the client may not know of it."""
     if answer.status >= _FIRST_FAILURE:
-        logger.error(
+        logger.log(
+            logging.ERROR if answer.is_private else logging.WARNING,  # the former is ours to mend
             "%s %s %s: %d %s after %.0f ms: %s",
             about.method,
             about.path,

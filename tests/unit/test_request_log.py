@@ -77,7 +77,7 @@ def test_an_error_of_the_server_is_one_line_with_its_facts(
     assert record.getMessage() == (
         "POST /v1/chat/completions tiny: 503 overloaded after 1234 ms: Later."
     )
-    assert (record.levelno, record.request_id) == (logging.ERROR, "req-7")  # type: ignore[attr-defined]
+    assert (record.levelno, record.request_id) == (logging.WARNING, "req-7")  # type: ignore[attr-defined]
 
 
 def test_the_log_of_requests_is_gglibs_own() -> None:
