@@ -89,6 +89,7 @@ class FakeHost:
     """An engine that has one pace, and nothing goes wrong."""
 
     pace: Pace | None
+    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
     log: EngineLog = field(default_factory=lambda: EngineLog(is_on=False))
     recorder: Recorder = field(default_factory=lambda: Recorder(None, "alpha"))
     tallies: Tallies = field(default_factory=Tallies)

@@ -29,6 +29,7 @@ _HOLD_POLL_SECONDS = 0.005
 class Host(Protocol):
     """What an answer needs of the engine that gives it."""
 
+    loop: asyncio.AbstractEventLoop
     log: EngineLog
     recorder: Recorder
     tallies: Tallies
@@ -119,7 +120,7 @@ class Answering:
         self._pace: Pace | None = None
         self._fault: Fault | None = None  # that will strike
         self._striking: Striking | None = None  # that has struck, and lasts
-        self._loop = asyncio.get_running_loop()
+        self._loop = host.loop  # to ask for the running one takes a system call
         self._arrived_at = self._granted_at = self._loop.time()
         self._due = 0.0
         self._slots = host.slots_for(generation.model)

@@ -37,6 +37,7 @@ from gglib_runtime.simulator.generation import ApiError, Generation, json_bytes
 from gglib_runtime.simulator.latency.library import UnknownProfile
 from gglib_runtime.simulator.latency.pace import Pace
 from gglib_runtime.simulator.log import EngineLog
+from gglib_runtime.simulator.readings import Readings
 from gglib_runtime.simulator.records import Recorder
 from gglib_runtime.simulator.slots import Slots
 from gglib_runtime.simulator.stored_responses import StoredResponses
@@ -70,7 +71,8 @@ class Engine:
         self.is_alone = arguments.is_alone
         """Whether it is an endpoint of its own, for any model's name; else llama-server."""
         self.arguments = arguments
-        self.direction = Direction(behaviour, asyncio.get_running_loop())
+        self.loop = asyncio.get_running_loop()
+        self.direction = Direction(behaviour, self.loop)
         self.log = log
         self.recorder = recorder
         self.tallies = Tallies()
@@ -78,6 +80,7 @@ class Engine:
         self.timing = Timing(self.direction, self.slots, has_many_models=self.is_alone)
         self.name = behaviour.alias or arguments.alias
         self.stored_responses = StoredResponses()
+        self.readings = Readings()
         self.is_ready = False
         self.is_stopping = False
         self.requests = 0
@@ -297,7 +300,7 @@ class Engine:
             )
         if is_whole and self.answers == self.behaviour.crash_after_answers:
             # The answer still has to leave this process.
-            asyncio.get_running_loop().call_later(_FLUSH_SECONDS, self._kill, None)
+            self.loop.call_later(_FLUSH_SECONDS, self._kill, None)
 
     def crash(self, fault: Fault) -> None:
         if fault.kind != "out_of_memory":

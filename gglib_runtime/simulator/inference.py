@@ -5,6 +5,7 @@ Each is as llama-server has it, or as OpenAI or Anthropic have it where the simu
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 from gglib_runtime.simulator.answers import Wanted
@@ -28,6 +29,7 @@ from gglib_runtime.simulator.reading.parameters import (
     LLAMA,
     MESSAGE_RULES,
     OPENAI,
+    as_object,
     check_parameters,
     llama_rules,
     require,
@@ -37,6 +39,7 @@ from gglib_runtime.simulator.reading.tool_offers import (
     engine_tools,
     message_tools,
 )
+from gglib_runtime.simulator.readings import ChatReading
 from gglib_runtime.simulator.requests import (
     JsonObject,
     Reading,
@@ -60,7 +63,27 @@ def check_engine(engine: Engine, body: JsonObject) -> None:
 
 def chat(engine: Engine, exchange: Exchange) -> None:
     """POST /v1/chat/completions."""
-    body = read_object(engine, exchange)
+    found = _read(engine, exchange, _read_chat)
+    reading = Reading(engine, exchange, found.body)
+    generation = reading.generation(found.prompt_tokens, found.wanted)
+    name_calls(generation, "call_" if engine.is_alone else "")
+    answer = HostedChatCompletion if engine.is_alone else ChatCompletion
+    dialect = answer(generation, includes_usage=found.includes_usage, logprobs=found.logprobs)
+    reading.start(generation, dialect)
+
+
+def _read(
+    engine: Engine, exchange: Exchange, read: Callable[[Engine, JsonObject], ChatReading]
+) -> ChatReading:
+    """The request as it is read, or was when it came before; raises ApiError."""
+    found = engine.readings.find(exchange.request)
+    if found is None:
+        found = read(engine, read_object(engine, exchange))
+        engine.readings.keep(exchange.request, found)
+    return found
+
+
+def _read_chat(engine: Engine, body: JsonObject) -> ChatReading:
     talk = _chat_conversation(engine, body)
     if engine.is_alone:
         use = chat_tools(body, follows_result=talk.follows_result)
@@ -68,27 +91,22 @@ def chat(engine: Engine, exchange: Exchange) -> None:
     else:
         use = engine_tools(body, follows_result=talk.follows_result)
         schema, logprobs = engine_schema(body), _engine_logprobs(body)
-    reading = Reading(engine, exchange, body)
-    wanted = Wanted(
-        asked=talk.asked,
-        limit=token_limit(body, *_LIMIT_NAMES),
-        count=int(body.get("n") or 1),
-        stops=stop_strings(body.get("stop"), _MOST_STOPS if engine.is_alone else None),
-        seed=body.get("seed"),
-        schema=schema,
-        use=use,
-    )
-    generation = reading.generation(count_prompt_tokens(talk.turns, listed_tools(body)), wanted)
-    name_calls(generation, "call_" if engine.is_alone else "")
     options = body.get("stream_options")
-    answer = HostedChatCompletion if engine.is_alone else ChatCompletion
-    dialect = answer(
-        generation,
-        includes_usage=isinstance(options, dict)
-        and cast("JsonObject", options).get("include_usage") is True,
+    return ChatReading(
+        body=body,
+        wanted=Wanted(
+            asked=talk.asked,
+            limit=token_limit(body, *_LIMIT_NAMES),
+            count=int(body.get("n") or 1),
+            stops=stop_strings(body.get("stop"), _MOST_STOPS if engine.is_alone else None),
+            seed=body.get("seed"),
+            schema=schema,
+            use=use,
+        ),
+        prompt_tokens=count_prompt_tokens(talk.turns, listed_tools(body)),
+        includes_usage=as_object(options).get("include_usage") is True,
         logprobs=logprobs,
     )
-    reading.start(generation, dialect)
 
 
 def _chat_conversation(engine: Engine, body: JsonObject) -> Conversation:
@@ -141,12 +159,22 @@ def name_calls(generation: Generation, prefix: str) -> None:
 
 def messages(engine: Engine, exchange: Exchange) -> None:
     """POST /v1/messages."""
-    body = read_object(engine, exchange)
+    found = _read(engine, exchange, _read_message)
+    reading = Reading(engine, exchange, found.body)
+    generation = reading.generation(found.prompt_tokens, found.wanted)
+    if engine.is_alone:
+        name_calls(generation, "toolu_")
+        generation.id = new_identifier("msg_")
+        reading.start(generation, HostedMessageAnswer(generation))
+    else:
+        reading.start(generation, MessageAnswer(generation))
+
+
+def _read_message(engine: Engine, body: JsonObject) -> ChatReading:
     if engine.is_alone:
         require(body, "max_tokens", ANTHROPIC)
     talk = _message_conversation(engine, body)
     use = message_tools(body, follows_result=talk.follows_result, is_strict=engine.is_alone)
-    reading = Reading(engine, exchange, body)
     wanted = Wanted(
         asked=talk.asked,
         limit=token_limit(body, "max_tokens"),
@@ -154,13 +182,8 @@ def messages(engine: Engine, exchange: Exchange) -> None:
         seed=body.get("seed"),
         use=use,
     )
-    generation = reading.generation(count_prompt_tokens(talk.turns, listed_tools(body)), wanted)
-    if engine.is_alone:
-        name_calls(generation, "toolu_")
-        generation.id = new_identifier("msg_")
-        reading.start(generation, HostedMessageAnswer(generation))
-    else:
-        reading.start(generation, MessageAnswer(generation))
+    tokens = count_prompt_tokens(talk.turns, listed_tools(body))
+    return ChatReading(body=body, wanted=wanted, prompt_tokens=tokens)
 
 
 def _message_conversation(engine: Engine, body: JsonObject) -> Conversation:
