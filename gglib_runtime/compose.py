@@ -111,6 +111,8 @@ async def _serve(
 ) -> None:
     settings = loaded.settings
     async with AsyncExitStack() as stack:
+        # Around all else: a signal that comes while something ends must not kill us.
+        signals = stack.enter_context(open_signals())
         files = tls_files(settings)
         certificate = stack.enter_context(open_certificate(files)) if files else None
         listener = stack.enter_context(
@@ -130,8 +132,6 @@ async def _serve(
         tracer = await stack.enter_async_context(
             open_tracing(os.environ, is_enabled=settings.otel_enabled)
         )
-        # Around the supervisor too: a signal that comes while engines end must not kill us.
-        signals = stack.enter_context(open_signals())
         retention = Retention(seconds=settings.generation_retention_seconds)
         limiter = InMemoryRateLimiter(settings.allowance, settings.limits)
         budgets_changed = await stack.enter_async_context(

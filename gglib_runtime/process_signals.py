@@ -74,6 +74,8 @@ def open_signals() -> Generator[ProcessSignals]:
     finally:
         for number in handlers:
             loop.remove_signal_handler(number)
+            if signals.stop.is_set():  # the process is about to exit; nobody need hurry that
+                signal.signal(number, signal.SIG_IGN)
 
 
 def _has_terminal() -> bool:

@@ -33,7 +33,7 @@ _RESET = struct.pack("ii", 1, 0)
 
 def whole_request() -> bytes:
     data = json.dumps(body(stream=True, first_token_seconds=60)).encode()
-    head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(data)}\r\n\r\n"
+    head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(data)}\r\n\r\n"
     return head.encode() + data
 
 

@@ -51,7 +51,7 @@ async def test_the_requests_of_a_wedged_engine_are_told_and_the_next_loads_it_an
                 answer = await waiting
             assert (answer.status, answer.json["error"]["code"]) == (502, "upstream_lost")
             assert "no sign of life" in answer.json["error"]["message"]
-            assert not wedged.is_running()
+            await asyncio.to_thread(wedged.wait, 20)
             assert (await ask(server)).status == 200
         assert "is wedged" in server.log.read_text()
         await nothing_left(server)
