@@ -200,7 +200,7 @@ class RateLimited(LimitError):
         """`limit` is `requests_per_minute`, `tokens_per_minute` or `concurrent_requests`."""
         self.limit = limit
         self.retry_after_seconds = retry_after_seconds
-        super().__init__(f"The limit of {allowed:g} {limit.replace('_', ' ')} is reached.")
+        super().__init__(f"The limit of {allowed:.12g} {limit.replace('_', ' ')} is reached.")
 
 
 class QuotaExceeded(LimitError):
@@ -209,10 +209,10 @@ class QuotaExceeded(LimitError):
     def __init__(self, limit: str, budget: float, currency: str, left: float = 0.0) -> None:
         """`limit` is `budget_per_day` or `budget_per_month`."""
         self.limit = limit
-        name = f"{limit.replace('_', ' ')} of {budget:g} {currency}"
+        name = f"{limit.replace('_', ' ')} of {budget:.12g} {currency}"
         super().__init__(
-            f"Of the {name}, {left:g} are left, and the request may cost more. One with a smaller "
-            "max_tokens may do."
+            f"Of the {name}, {left:.9g} are left, and the request may cost more. One with a "
+            "smaller max_tokens may do."
             if left > 0
             else f"The {name} is spent."
         )

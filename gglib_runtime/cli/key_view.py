@@ -60,7 +60,7 @@ def key_row(key: ApiKey) -> tuple[object, ...]:
         ", ".join(sorted(key.endpoints)),
         ", ".join(key.models) or "all",
         None if key.expires is None else _time(key.expires),
-        ", ".join(f"{amount:g} {name.replace('_', ' ')}" for name, amount in _limits(key)) or None,
+        ", ".join(map(_limit, _limits(key))) or None,
     )
 
 
@@ -74,7 +74,7 @@ def key_line(key: ApiKey) -> str:
 def key_details(key: ApiKey) -> list[tuple[str, object]]:
     """Everything but the secret, for people."""
     limits = [
-        (name.replace("_", " ").capitalize(), f"{amount:g}" if amount else "no limit")
+        (name.replace("_", " ").capitalize(), _amount(amount) if amount else "no limit")
         for name, amount in _limits(key)
     ]
     return [
@@ -105,6 +105,15 @@ def _state(key: ApiKey) -> str:
 def _limits(key: ApiKey) -> list[tuple[str, float]]:
     amounts = dataclasses.asdict(key.allowance).items()
     return [(name, amount) for name, amount in amounts if amount is not None]
+
+
+def _limit(limit: tuple[str, float]) -> str:
+    name, amount = limit[0].replace("_", " "), limit[1]
+    return f"{_amount(amount)} {name}" if amount else f"no limit of {name}"
+
+
+def _amount(amount: float) -> str:
+    return str(amount) if isinstance(amount, int) else f"{amount:.12g}"
 
 
 def _time(unix: float) -> str:

@@ -92,7 +92,17 @@ def test_every_option_of_create_arrives(shell: Shell) -> None:
     details = shell.output("key", "show", "full")
     for said in ("small-*, org/x", "admin, logs", "2031-02-03 00:00 UTC", "no limit", "0.5"):
         assert said in details
-    assert "60 requests per minute" in shell.output("key", "list")
+    listed = shell.output("key", "list")
+    assert "60 requests per minute" in listed
+    assert "no limit of tokens per minute" in listed
+
+
+def test_large_limits_are_written_out(shell: Shell) -> None:
+    amounts = ["--tokens-per-minute", "12345678", "--budget-per-day", "1234567.25"]
+    shell.output("key", "create", "big", *amounts)
+    for said in (shell.output("key", "show", "big"), shell.output("key", "list")):
+        assert "12345678" in said
+        assert "1234567.25" in said
 
 
 def test_an_end_may_be_so_long_from_now(shell: Shell) -> None:

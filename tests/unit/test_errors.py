@@ -195,3 +195,9 @@ def test_an_overloaded_refusal_says_when_to_come_back() -> None:
 def test_each_api_has_its_own_word_for_a_status(status: int, openai: str, anthropic: str) -> None:
     assert openai_type(status) == openai
     assert anthropic_type(status) == anthropic
+
+
+def test_large_limits_are_written_out() -> None:
+    assert "12345678 tokens" in str(errors.RateLimited("tokens_per_minute", 12_345_678, 1.0))
+    spent = errors.QuotaExceeded("budget_per_day", 1234567.25, "USD", 12345.75)
+    assert "1234567.25 USD, 12345.75 are left" in str(spent)
