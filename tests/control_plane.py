@@ -32,6 +32,8 @@ class FakeModelRuntime:
         self.gate: asyncio.Event | None = None
         """Where set, loads and stops wait for it."""
         self.loaded: list[tuple[str, int]] = []
+        self.requester: Requester | None = None
+        """Of the last load."""
         self.stopped: list[int | None] = []
         self.was_asked = asyncio.Event()
         self.was_cancelled = asyncio.Event()
@@ -57,6 +59,7 @@ class FakeModelRuntime:
 
     async def load(self, model: Model, *, context: int, requester: Requester | None = None) -> None:
         self.loaded.append((model.name, context))
+        self.requester = requester
         await self._pass_gate()
         if self.admission_error is not None:
             raise self.admission_error

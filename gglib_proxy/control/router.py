@@ -16,6 +16,7 @@ from quart import Blueprint, Response, request
 from gglib_core.catalog import required_context
 from gglib_core.errors import InvalidRequest
 from gglib_core.models import Model, ModelState
+from gglib_core.swaps import Requester, SwapCause
 from gglib_proxy.control.answers import json_answer, json_bytes
 from gglib_proxy.control.context import ControlContext
 from gglib_proxy.control.models import find_model
@@ -66,7 +67,12 @@ def router_routes(context: ControlContext, listings: Listings) -> Blueprint:
 
 async def _load(context: ControlContext, model: Model) -> None:
     needed = required_context(model, None, context.default_ctx)
-    await context.runtime.load(model, context=needed)
+    asking = Requester(
+        cause=SwapCause.LOAD,
+        request_id=request.headers.get("x-request-id"),
+        key_name=viewer_of(request.headers).key_mask or None,
+    )
+    await context.runtime.load(model, context=needed, requester=asking)
 
 
 def _is_stoppable(context: ControlContext, model: Model) -> bool:

@@ -75,7 +75,7 @@ def swap_story(swap: Swap) -> str:
 
 def _cause(requester: Requester) -> str:
     if requester.cause is SwapCause.LOAD:
-        return "somebody asked for it to be loaded"
+        return f"{requester.key_name or 'somebody'} asked for it to be loaded"
     if requester.cause is SwapCause.PRELOAD:
         return "it is loaded when the server starts"
     asked = "a request" if requester.request_id is None else f"request {requester.request_id}"

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from quart.testing import QuartClient
 
+from gglib_core.swaps import Requester, SwapCause
 from gglib_proxy.control.app import create_app
 from tests.catalog_entries import model
 from tests.control_plane import THROUGH_DATA_PLANE, FakeModelRuntime, control_context
@@ -76,9 +77,13 @@ async def test_the_callers_own_are_shown_and_loaded(
     client: QuartClient, runtime: FakeModelRuntime
 ) -> None:
     assert (await client.get("/v1/models/m", headers=KEY)).status_code == 200
-    loaded = await client.post("/models/load", json={"model": "m"}, headers=KEY)
+    headers = KEY | {"x-request-id": "req-7"}
+    loaded = await client.post("/models/load", json={"model": "m"}, headers=headers)
     assert loaded.status_code == 200
     assert runtime.loaded == [("mine-1", 4096)]
+    assert runtime.requester == Requester(
+        cause=SwapCause.LOAD, request_id="req-7", key_name="gg-abc***xyz"
+    )
 
 
 async def test_a_wrong_name_is_not_helped_out_with_a_model_of_others(client: QuartClient) -> None:
