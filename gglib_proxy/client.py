@@ -8,8 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import socket
-import struct
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast
@@ -26,8 +24,10 @@ from gglib_proxy.errors import (
 )
 from gglib_proxy.exchange import Exchange
 from gglib_proxy.http1.heads import empty_head, own_head
-from gglib_proxy.http1.requests import Request, RequestReader
+from gglib_proxy.http1.requests import Request
+from gglib_proxy.limits import Limits
 from gglib_proxy.routes import PREFLIGHT, UNKNOWN, Dialect, Plane, Route, find_route
+from gglib_proxy.timed_connection import TimedConnection
 
 if TYPE_CHECKING:
     from gglib_proxy.data_plane import DataPlane
@@ -35,61 +35,32 @@ if TYPE_CHECKING:
 JSON = b"application/json"
 _LOCAL: Final = Plane.LOCAL  # before Python 3.12 members are slow to look up
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_LINGER_SECONDS = 2.0
-"""How long a refused client may go on sending before its connection is closed: closing at once
-would reset the connection, and the client might never read why."""
-_RESET = struct.pack("ii", 1, 0)
-"""For SO_LINGER: closing throws away what was not sent, and resets the connection."""
 
 
-class ClientConnection(asyncio.Protocol):
+class ClientConnection(TimedConnection):
     """The protocol of the public listener."""
 
     __slots__ = (
         "_charged_bytes",
         "_exchange",
-        "_is_closing",
-        "_is_deaf",
-        "_is_head_timed",
         "_on_lost",
         "_owes_continue",
         "_peer",
         "_pending",
         "_plane",
-        "_reader",
-        "_stalled_since",
-        "_taken_bytes",
-        "_transport",
-        "_written_bytes",
-        "deadline",
         "is_writing_paused",
     )
 
     def __init__(self, plane: DataPlane, on_lost: Callable[[], None] | None = None) -> None:
-        limits = plane.limits
+        super().__init__(self, plane.limits)
         self._plane = plane
         self._on_lost = on_lost
         self._peer: str | None = None  # until it is asked for
-        self._transport: asyncio.Transport | None = None
-        self._reader = RequestReader(
-            self,
-            max_header_bytes=limits.max_header_bytes,
-            max_header_count=limits.max_header_count,
-            max_body_bytes=limits.max_body_bytes,
-        )
         self._pending: deque[Request | Refusal] = deque()
         self._exchange: Exchange | None = None
-        self._is_closing = False
-        self._is_deaf = False  # what comes is discarded
-        self._is_head_timed = False  # the deadline is that of a head which has begun
         self._owes_continue = False
         self._charged_bytes = 0  # of an unfinished body
-        self._written_bytes = 0
-        self._taken_bytes = 0  # by the kernel, when the sweep came by last
-        self._stalled_since = math.inf
         self.is_writing_paused = False
-        self.deadline = math.inf
-        """When the connection has to be closed, unless something happens."""
 
     def __repr__(self) -> str:
         return f"<ClientConnection {self._exchange or 'idle'} pending={len(self._pending)}>"
@@ -342,17 +313,11 @@ class ClientConnection(asyncio.Protocol):
         else:
             self._await_rest()
 
-    def _await_rest(self) -> None:
-        """Part of a request has come: a head has one deadline, a body one since its last byte."""
-        limits = self._plane.limits
-        if not self._reader.is_in_head:
-            self._expect_by(limits.body_timeout_seconds)
-        elif not self._is_head_timed:
-            self._is_head_timed = True
-            self._expect_by(limits.header_timeout_seconds)
+    def _now(self) -> float:
+        return self._plane.now()
 
-    def _expect_by(self, seconds: float) -> None:
-        self.deadline = self._plane.now() + seconds if seconds else math.inf
+    def _limits(self) -> Limits:
+        return self._plane.limits
 
     @property
     def peer(self) -> str:
@@ -447,13 +412,6 @@ class ClientConnection(asyncio.Protocol):
         if self._exchange is None:
             self._next()
 
-    def _linger(self) -> None:
-        """End our side, discard what still comes for a while, then close."""
-        self._is_deaf = self._is_closing = True
-        self.deadline = self._plane.now() + _LINGER_SECONDS
-        if self._transport is not None and self._transport.can_write_eof():
-            self._transport.write_eof()
-
     def _end_answers(self) -> None:
         """The last answer is written; one who was cut short may still be sending."""
         if self._is_deaf:
@@ -461,60 +419,17 @@ class ClientConnection(asyncio.Protocol):
         else:
             self._close()
 
-    def _close(self) -> None:
-        self._is_closing = True
-        if self._transport is not None:
-            self._transport.close()
-
     def cut(self, *, is_abrupt: bool) -> None:
         """End the connection inside an answer, so that the client cannot take it for whole.
 
         Where only the connection's end tells the answer's, nothing but a reset can tell that.
         """
-        self._is_closing = True
-        transport = self._transport
-        if transport is None:
-            return
         if is_abrupt:
-            client_socket: socket.socket = transport.get_extra_info("socket")
-            client_socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-            transport.abort()
+            self._reset()
         else:
-            transport.close()
-
-    # Called by the sweep
-
-    def sweep(self, now: float) -> None:
-        """Close the connection if it is overdue, or if its client takes nothing."""
-        if now >= self.deadline:
-            self._expire()
-        transport = self._transport
-        if transport is None:
-            return
-        waiting = transport.get_write_buffer_size()
-        taken = self._written_bytes + transport.get_extra_info("added_bytes", 0) - waiting
-        if not waiting:
-            self._stalled_since = math.inf
-        elif self._stalled_since == math.inf or taken > self._taken_bytes:
-            self._stalled_since = now
-        elif _is_over(now, self._stalled_since, self._plane.limits.slow_reader_seconds):
-            transport.abort()
-        self._taken_bytes = taken
-
-    def _expire(self) -> None:
-        self.deadline = math.inf
-        if self._is_closing:
-            if self._transport is not None:
-                self._transport.abort()
-        elif self._reader.is_between_requests:
             self._close()
-        else:
-            self._refuse(Refusal(408, "request_timeout", "The request did not arrive in time."))
 
-    def shift(self, seconds: float) -> None:
-        """Time passed in which nothing could happen: move all stamps."""
-        self.deadline += seconds
-        self._stalled_since += seconds
+    # Ends
 
     def drain(self) -> None:
         """Gglib is going away: close now, or after the answer that is under way."""
@@ -528,7 +443,3 @@ class ClientConnection(asyncio.Protocol):
     def close_now(self) -> None:
         if self._transport is not None:
             self._transport.abort()
-
-
-def _is_over(now: float, since: float, limit: float) -> bool:
-    return bool(limit) and now - since >= limit

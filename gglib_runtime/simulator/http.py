@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import socket
-import struct
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,9 +18,9 @@ from typing import TYPE_CHECKING, Literal, cast
 from gglib_proxy.errors import Refusal
 from gglib_proxy.http1.heads import LAST_CHUNK, chunk
 from gglib_proxy.http1.requests import Request as WireRequest
-from gglib_proxy.http1.requests import RequestReader
 from gglib_proxy.limits import Limits
 from gglib_proxy.members import Members
+from gglib_proxy.timed_connection import TimedConnection
 from gglib_runtime.simulator.door import given_key
 from gglib_runtime.simulator.exchange import JSON, Exchange, Request
 from gglib_runtime.simulator.wire import LlamaServerWire, Wire
@@ -38,10 +36,7 @@ ENGINE_LIMITS = Limits(
 )
 """llama-server's, as far as it has any."""
 _SWEEP_SECONDS = 0.25
-_LINGER_SECONDS = 2.0
-"""How long a refused client may go on sending: closing at once would reset the connection."""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_RESET = struct.pack("ii", 1, 0)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -110,7 +105,7 @@ class HttpServer:
             connection.abort()
 
 
-class Connection(asyncio.Protocol):
+class Connection(TimedConnection):
     """One client connection: requests are read ahead, and answered one after the other.
 
     Fills `gglib_proxy.http1.requests.RequestSink`.
@@ -119,51 +114,28 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_answers",
         "_current",
-        "_deadline",
-        "_is_closing",
-        "_is_deaf",
-        "_is_head_timed",
         "_last",
         "_last_seen",
         "_loop",
         "_queue",
-        "_reader",
         "_server",
-        "_stalled_since",
-        "_taken_bytes",
-        "_transport",
-        "_written_bytes",
         "is_paused",
         "number",
         "peer",
     )
 
     def __init__(self, server: HttpServer, number: int) -> None:
-        limits = server.options.limits
+        super().__init__(self, server.options.limits)
         self.number = number
         self.peer = ""
         self.is_paused = False
         self._server = server
-        self._transport: asyncio.Transport | None = None
-        self._reader = RequestReader(
-            self,
-            max_header_bytes=limits.max_header_bytes,
-            max_header_count=limits.max_header_count,
-            max_body_bytes=limits.max_body_bytes,
-        )
         self._queue: deque[Request | Refusal] = deque()
         self._current: Exchange | None = None
         self._answers = 0
         self._loop = asyncio.get_running_loop()
-        self._deadline = math.inf
-        self._is_deaf = False  # what comes is discarded
-        self._is_closing = False
-        self._is_head_timed = False  # the deadline is that of a head which has begun
         self._last: Request | None = None
         self._last_seen: WireRequest | None = None  # what `_last` was made of
-        self._written_bytes = 0
-        self._taken_bytes = 0
-        self._stalled_since = math.inf
 
     # asyncio
 
@@ -187,7 +159,7 @@ class Connection(asyncio.Protocol):
         except Refusal as refusal:
             self._refuse(refusal)
         if self._current is None and not self._reader.is_between_requests and not self._is_deaf:
-            self._expect_rest()
+            self._await_rest()
 
     def eof_received(self) -> bool:
         return False  # a half-closed client counts as gone
@@ -323,7 +295,7 @@ class Connection(asyncio.Protocol):
         elif self._reader.is_between_requests:
             self._expect_next()
         else:
-            self._expect_rest()
+            self._await_rest()
 
     def _next(self) -> None:
         waiting = self._queue.popleft()
@@ -333,7 +305,7 @@ class Connection(asyncio.Protocol):
             self._dispatch(waiting)
 
     def _dispatch(self, request: Request) -> None:
-        self._deadline = math.inf
+        self.deadline = math.inf
         self._is_head_timed = False
         self._current = Exchange(self, request, self._loop.time())
         self._server.handler(self._current)
@@ -346,10 +318,9 @@ class Connection(asyncio.Protocol):
             self._transport.write(data)
 
     def close(self) -> None:
-        self._is_deaf = self._is_closing = True
+        self._is_deaf = True
         self._reader.close()
-        if self._transport is not None:
-            self._transport.close()
+        self._close()
 
     def abort(self) -> None:
         self._is_deaf = self._is_closing = True
@@ -358,10 +329,9 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     def reset(self) -> None:
-        if self._transport is not None:
-            sock: socket.socket = self._transport.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-            self.abort()
+        self._is_deaf = True
+        self._reader.close()
+        self._reset()
 
     def close_if_idle(self) -> None:
         if self._current is None:
@@ -380,53 +350,17 @@ class Connection(asyncio.Protocol):
             self._queue.append(refusal)
 
     def _tell(self, refusal: Refusal) -> None:
-        """Answer, end our side, discard what still comes for a while, then close."""
         self.write(self._server.options.wire.refusal(refusal))
-        self._is_closing = True
-        self._deadline = self._loop.time() + _LINGER_SECONDS
-        if self._transport is not None and self._transport.can_write_eof():
-            self._transport.write_eof()
+        self._linger()
 
     # time
 
+    def _now(self) -> float:
+        return self._loop.time()
+
+    def _limits(self) -> Limits:
+        return self._server.options.limits
+
     def _expect_next(self) -> None:
         self._is_head_timed = False
-        self._expect_within(self._server.options.limits.keepalive_timeout_seconds)
-
-    def _expect_rest(self) -> None:
-        """Part of a request has come: a head has one deadline, a body one since its last byte."""
-        limits = self._server.options.limits
-        if not self._reader.is_in_head:
-            self._expect_within(limits.body_timeout_seconds)
-        elif not self._is_head_timed:
-            self._is_head_timed = True
-            self._expect_within(limits.header_timeout_seconds)
-
-    def _expect_within(self, seconds: float) -> None:
-        self._deadline = self._loop.time() + seconds if seconds else math.inf
-
-    def sweep(self, now: float) -> None:
-        """Close the connection if it is overdue, or if its client takes nothing."""
-        if now >= self._deadline:
-            self._expire()
-        transport, limit = self._transport, self._server.options.limits.slow_reader_seconds
-        if transport is None or not limit:
-            return
-        waiting = transport.get_write_buffer_size()
-        taken = self._written_bytes + transport.get_extra_info("added_bytes", 0) - waiting
-        if not waiting:
-            self._stalled_since = math.inf
-        elif self._stalled_since == math.inf or taken > self._taken_bytes:
-            self._stalled_since = now
-        elif now - self._stalled_since >= limit:
-            self.abort()
-        self._taken_bytes = taken
-
-    def _expire(self) -> None:
-        self._deadline = math.inf
-        if self._is_closing:
-            self.abort()
-        elif self._reader.is_between_requests:
-            self.close()
-        else:
-            self._refuse(Refusal(408, "request_timeout", "The request did not arrive in time."))
+        self._expect_by(self._server.options.limits.keepalive_timeout_seconds)
