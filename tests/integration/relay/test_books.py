@@ -6,7 +6,7 @@ import asyncio
 import json
 import random
 from collections import Counter
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -319,6 +319,42 @@ async def test_whoever_has_used_up_his_limit_is_told_when_to_come_back() -> None
         assert answer.headers["retry-after"] == "3"
         assert parts.tally.limits == {"requests_per_minute": 1}
         assert relay.running.ledger.leases == []
+
+
+@pytest.mark.parametrize(
+    ("allowance", "refused"),
+    [
+        (Allowance(requests_per_minute=10), 429),
+        (Allowance(concurrent_requests=10), 429),
+        (Allowance(budget_per_day=10 * 0.05), 403),
+    ],
+)
+async def test_of_fifty_clients_at_once_exactly_ten_come_through(
+    allowance: Allowance, refused: int
+) -> None:
+    together, ready = asyncio.Event(), asyncio.Barrier(50)
+    priced = replace(CHAT, output_cost_per_1k=1.0)
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await together.wait()
+        peer.send(response())
+
+    parts = books(InMemoryGenerationLog(), limiter=InMemoryRateLimiter(allowance))
+    async with relaying(script, models=[priced], books=parts) as relay:
+
+        async def ask() -> int:
+            async with relay.running.open() as client:
+                await ready.wait()
+                client.request("POST", PATH, {**BODY, "max_tokens": 50})
+                status = (await client.answer()).status
+                if status == refused and parts.tally.limits == {name: 40}:
+                    together.set()
+                return status
+
+        [name] = [each for each, limit in asdict(allowance).items() if limit]
+        statuses = await asyncio.gather(*(ask() for _ in range(50)))
+    assert sorted(statuses) == sorted([200] * 10 + [refused] * 40)
 
 
 class FullLog(InMemoryGenerationLog):
