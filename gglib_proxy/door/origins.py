@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from gglib_proxy.door.hosts import is_loopback_address
@@ -106,7 +107,15 @@ def is_preflight(request: Request) -> bool:
     )
 
 
-def preflight_lines(request: Request, origin_lines: bytes) -> bytes:
+class WithHeaders(Protocol):
+    """A request, as far as a preflight is looked at."""
+
+    def header(self, name: bytes) -> bytes | None:
+        """The header of that (lower-case) name."""
+        ...
+
+
+def preflight_lines(request: WithHeaders, origin_lines: bytes) -> bytes:
     """The header lines that answer a preflight whose origin is allowed."""
     lines = [
         origin_lines,

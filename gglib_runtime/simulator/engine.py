@@ -28,7 +28,7 @@ from gglib_runtime.simulator.door import (
     opens,
     retry_lines,
 )
-from gglib_runtime.simulator.exchange import Exchange
+from gglib_runtime.simulator.exchange import Exchange, Request
 from gglib_runtime.simulator.failing import ErrorStyle, failure_body, style_of
 from gglib_runtime.simulator.failures import failure_lines
 from gglib_runtime.simulator.faults.injector import Asked, FaultInjector
@@ -145,7 +145,8 @@ class Engine:
         """Answer a request, or see to it that it will be."""
         request = exchange.request
         if request.method == "OPTIONS":
-            exchange.answer(200, b"", content_type="text/html", extra=_CORS)
+            extra = _preflight_lines(request) if self.is_alone else _CORS
+            exchange.answer(200, b"", content_type="text/html", extra=extra)
         elif self.is_alone:
             self._handle_alone(exchange)
         elif not self.is_ready:
@@ -318,3 +319,10 @@ class Engine:
 
 
 Route = Callable[[Engine, Exchange], None]
+
+
+def _preflight_lines(request: Request) -> str:
+    """What a browser is told that asks whether it may send a request."""
+    from gglib_proxy.door.origins import preflight_lines
+
+    return preflight_lines(request, b"").decode("latin-1")

@@ -26,6 +26,10 @@ class Request:
     key: str = ""
     """That the client brings."""
 
+    def header(self, name: bytes) -> bytes | None:
+        """The header of that (lower-case) name."""
+        return self.headers.get(name)
+
 
 class Exchange:
     """One request and the way to answer it."""

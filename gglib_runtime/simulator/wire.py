@@ -11,7 +11,7 @@ from gglib_proxy.errors import Refusal
 from gglib_proxy.http1.heads import own_head, status_line, stream_head
 from gglib_proxy.http1.requests import Request as WireRequest
 from gglib_runtime.simulator.exchange import Request
-from gglib_runtime.simulator.failing import failure_body, style_of
+from gglib_runtime.simulator.failing import ErrorStyle, failure_body, style_of
 from gglib_runtime.simulator.identifiers import new_identifier
 
 _MAX_LINE_BYTES = 8 * 1024
@@ -19,11 +19,13 @@ _MAX_TARGET_BYTES = 32 * 1024
 _STREAM = (
     "X-Accel-Buffering: no\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n"
 )
-_PLACE = b"x-request-id: \r\n"
-_CORS = (
-    b"access-control-allow-origin: *\r\n"
-    b"access-control-expose-headers: x-request-id, retry-after\r\n"
+_PLACE = b"x-place: \r\n"
+_EXPOSED = b"x-request-id, request-id, retry-after, retry-after-ms, " + b", ".join(
+    b"x-ratelimit-%b-%b" % (what, of)
+    for what in (b"limit", b"remaining", b"reset")
+    for of in (b"requests", b"tokens")
 )
+_CORS = b"access-control-allow-origin: *\r\naccess-control-expose-headers: %b\r\n" % _EXPOSED
 
 
 class Wire(Protocol):
@@ -141,13 +143,8 @@ class EndpointWire:
     ) -> bytes:
         key = (status, content_type, closes, request.is_http10)
         start, end = self._built.get(key) or self._build(key)
-        return b"%b%d\r\n%bx-request-id: %b%b" % (
-            start,
-            length,
-            extra.encode("latin-1"),
-            new_identifier("req_").encode(),
-            end,
-        )
+        added = extra.encode("latin-1") + _identifier_line(request)
+        return b"%b%d\r\n%b%b" % (start, length, added, end)
 
     def _build(self, key: tuple[int, str, bool, bool]) -> tuple[bytes, bytes]:
         status, content_type, closes, is_http10 = key
@@ -160,16 +157,21 @@ class EndpointWire:
             added=_PLACE + self._added,
         )
         start, _, end = head.partition(b"0\r\n" + _PLACE)
-        self._built[key] = start, b"\r\n" + end
+        self._built[key] = start, end
         return self._built[key]
 
     def stream_head(self, request: Request, *, closes: bool) -> bytes:
-        return stream_head(keep_alive=not closes, is_http10=request.is_http10, added=self._lines())
+        added = _identifier_line(request) + self._added
+        return stream_head(keep_alive=not closes, is_http10=request.is_http10, added=added)
 
     def refusal(self, refusal: Refusal) -> bytes:
         style = style_of("", is_alone=True)
         body = failure_body(style, refusal.status, str(refusal), code=refusal.code)
         return own_head(refusal.status, b"application/json", len(body), keep_alive=False) + body
 
-    def _lines(self) -> bytes:
-        return b"x-request-id: %b\r\n%b" % (new_identifier("req_").encode(), self._added)
+
+def _identifier_line(request: Request) -> bytes:
+    """Each API has its own name for a request's identifier, and SDKs look for that."""
+    is_anthropic = style_of(request.path, is_alone=True) is ErrorStyle.ANTHROPIC
+    name = b"request-id" if is_anthropic else b"x-request-id"
+    return b"%b: %b\r\n" % (name, new_identifier("req_").encode())

@@ -103,13 +103,36 @@ async def test_keys_that_were_given_are_the_only_ones() -> None:
 
 async def test_pages_of_any_origin_may_use_it_unless_told_otherwise() -> None:
     async with simulating() as simulated:
-        preflight = await ask_once(simulated.port, "OPTIONS", CHAT, headers={"Origin": "http://a"})
+        asked = {
+            "Origin": "http://a",
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": "authorization,x-stainless-os",
+        }
+        preflight = await ask_once(simulated.port, "OPTIONS", CHAT, headers=asked)
         assert preflight.status == 200
         assert preflight.headers["access-control-allow-origin"] == "*"
-        assert preflight.headers["access-control-allow-headers"] == "*"
-        assert (await simulated.chat()).headers["access-control-allow-origin"] == "*"
+        # For browsers `*` is all headers but Authorization.
+        wanted = asked["Access-Control-Request-Headers"]
+        assert preflight.headers["access-control-allow-headers"] == wanted
+        assert "POST" in preflight.headers["access-control-allow-methods"]
+        shown = (await simulated.chat()).headers
+        assert shown["access-control-allow-origin"] == "*"
+        exposed = shown["access-control-expose-headers"].split(", ")
+        assert {"x-request-id", "retry-after-ms", "x-ratelimit-reset-tokens"} <= {*exposed}
     async with simulating("--no-cors") as simulated:
         assert "access-control-allow-origin" not in (await simulated.chat()).headers
+
+
+async def test_an_answer_has_an_identifier_where_the_sdk_of_its_api_looks_for_it() -> None:
+    async with simulating() as simulated:
+        openai = await simulated.chat()
+        anthropic = await simulated.post("/v1/messages", chat(), key=KEY)
+        streamed = await simulated.post("/v1/messages", chat(stream=True), key=KEY)
+        refused = await simulated.post("/v1/messages", {}, key=KEY)
+    assert openai.headers["x-request-id"].startswith("req_")
+    for answer in (anthropic, streamed, refused):
+        assert answer.headers["request-id"].startswith("req_")
+        assert "x-request-id" not in answer.headers
 
 
 async def test_it_speaks_tls(tmp_path: Path) -> None:
