@@ -149,7 +149,7 @@ def read_behaviour(environment: Mapping[str, str]) -> Behaviour:
             return behaviour_from_file(Path(text[1:]))
         return msgspec.json.decode(text or "{}", type=Behaviour)
     except msgspec.DecodeError as error:
-        raise BadBehaviour(f"{ENVIRONMENT_NAME}: {explained(error)}") from error
+        raise BadBehaviour(f"{ENVIRONMENT_NAME}: {explained(error, Behaviour)}") from error
     except BadBehaviour as error:
         raise BadBehaviour(f"{ENVIRONMENT_NAME}: {error}") from error
 
@@ -162,7 +162,7 @@ def behaviour_from_file(path: Path) -> Behaviour:
             return msgspec.json.decode(text or "{}", type=Behaviour)
         return msgspec.convert(_toml(text), Behaviour)
     except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise BadBehaviour(f"{path}: {explained(error)}") from error
+        raise BadBehaviour(f"{path}: {explained(error, Behaviour)}") from error
 
 
 def told_by(
@@ -192,7 +192,7 @@ def changed_behaviour(behaviour: Behaviour, changes: object) -> Behaviour:
         given = msgspec.convert(changes, dict[str, object])
         wanted = msgspec.convert(changes, Behaviour)
     except msgspec.ValidationError as error:
-        raise BadBehaviour(explained(error)) from error
+        raise BadBehaviour(explained(error, Behaviour)) from error
     return msgspec.structs.replace(
         behaviour, **{name: getattr(wanted, name) for name in names if name in given}
     )
@@ -211,5 +211,5 @@ def changed_plan(plan: AnswerPlan, changes: object) -> AnswerPlan:
         given = msgspec.convert(changes, dict[str, object])
         wanted = msgspec.convert(changes, AnswerPlan)
     except msgspec.ValidationError as error:
-        raise BadBehaviour(f"{REQUEST_FIELD}: {explained(error)}") from error
+        raise BadBehaviour(f"{REQUEST_FIELD}: {explained(error, AnswerPlan)}") from error
     return AnswerPlan(**{name: getattr(wanted if name in given else plan, name) for name in names})

@@ -65,7 +65,7 @@ def _read_profile(path: Path) -> LatencyProfile:
     try:
         return msgspec.convert(tomllib.loads(path.read_text()), LatencyProfile)
     except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise UnknownProfile(f"{path}: {explained(error)}") from error
+        raise UnknownProfile(f"{path}: {explained(error, LatencyProfile)}") from error
 
 
 class ProfileChoice:

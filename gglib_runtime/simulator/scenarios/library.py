@@ -50,4 +50,4 @@ def read_scenario(name: str) -> Scenario:
 
         return msgspec.convert(tomllib.loads(text), Scenario)
     except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise UnknownScenario(f"{path}: {explained(error)}") from error
+        raise UnknownScenario(f"{path}: {explained(error, Scenario)}") from error
