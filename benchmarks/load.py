@@ -15,6 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
+NUMBER = "@@@@@@"
+"""In a body it stands for the request's number, so that no two bodies are alike."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Tally:
@@ -69,7 +72,7 @@ class _Closed(asyncio.Protocol):
     def _send(self) -> None:
         assert self._transport is not None
         self._sent = time.perf_counter()
-        self._transport.write(self._message)
+        self._transport.write(_numbered(self._message, self._tally.requests))
 
     def data_received(self, data: bytes) -> None:
         data = self._buffer + data if self._buffer else data
@@ -93,6 +96,10 @@ class _Closed(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.done.set_result(None)
+
+
+def _numbered(message: bytes, number: int) -> bytes:
+    return message.replace(NUMBER.encode(), b"%06d" % (number % 1_000_000))
 
 
 def _content_length(data: bytes, end: int) -> int:
@@ -123,6 +130,12 @@ async def closed_loop(port: int, message: bytes, *, connections: int, seconds: f
     return tally
 
 
+_NUMBERING = (
+    "local n, body = 0, wrk.body request=function() n = (n + 1) % 1000000 "
+    f"return wrk.format(nil, nil, nil, (body:gsub('{NUMBER}', string.format('%06d', n)))) end "
+)
+
+
 async def keep_busy(
     port: int, path: str, body: bytes, *, connections: int, seconds: float, key: str = ""
 ) -> Tally:
@@ -146,6 +159,7 @@ async def wrk(
     script = (
         f"wrk.method='POST' wrk.body=[==[{text}]==] "
         f"wrk.headers['Content-Type']='application/json' {authorization}"
+        f"{_NUMBERING if NUMBER in text else ''}"
         "done=function(s,l) io.write(string.format('%d %d %d %d %d\\n', s.requests, s.duration, "
         "l:percentile(50), l:percentile(99), s.errors.connect+s.errors.read+s.errors.write"
         "+s.errors.status+s.errors.timeout)) end"

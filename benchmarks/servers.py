@@ -6,6 +6,7 @@ import asyncio
 import re
 import socket
 import sys
+import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
@@ -63,6 +64,23 @@ async def peak_of(server: Server) -> AsyncGenerator[Peak]:
         yield peak
     finally:
         watching.cancel()
+
+
+async def health_seconds(command: list[str], port: int) -> float:
+    """How long a command takes to its first answer on the port; it is ended then."""
+    started = time.perf_counter()
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
+    )
+    try:
+        async with asyncio.timeout(_READY_SECONDS):
+            while not await answers(port):  # noqa: ASYNC110 -- only asking tells
+                await asyncio.sleep(0.002)
+        return time.perf_counter() - started
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
 
 
 def free_port() -> int:

@@ -10,14 +10,13 @@ from pathlib import Path
 
 from benchmarks.report import Report, at_most
 from benchmarks.scale import Scale
-from benchmarks.servers import answers, engine_script, free_port, serve_command
+from benchmarks.servers import free_port, health_seconds, serve_command
 
 
 async def measure_start(directory: Path, models: list[Path], scale: Scale, report: Report) -> None:
-    engine = engine_script(directory, "benchmarks.stream_engine")
     report.section("from exec")
-    await _health_seconds(directory, engine, models)  # makes the database
-    serve = [await _health_seconds(directory, engine, models) for _ in range(scale.cold_rounds)]
+    await _serve_seconds(directory, models)  # makes the database
+    serve = [await _serve_seconds(directory, models) for _ in range(scale.cold_rounds)]
     report.add(
         "gglib serve, to the first /health",
         {"median_seconds": at_most(0.7)},
@@ -33,21 +32,10 @@ async def measure_start(directory: Path, models: list[Path], scale: Scale, repor
     )
 
 
-async def _health_seconds(directory: Path, engine: Path, models: list[Path]) -> float:
+async def _serve_seconds(directory: Path, models: list[Path]) -> float:
     port = free_port()
-    command = serve_command(directory / "data-start", engine, models, port)
-    started = time.perf_counter()
-    process = await asyncio.create_subprocess_exec(
-        *command, "--log-level", "error", stdout=asyncio.subprocess.DEVNULL
-    )
-    try:
-        async with asyncio.timeout(60):
-            while not await answers(port):  # noqa: ASYNC110 -- only asking tells
-                await asyncio.sleep(0.002)
-        return time.perf_counter() - started
-    finally:
-        process.terminate()
-        await process.wait()
+    command = serve_command(directory / "data-start", Path("simulator"), models, port)
+    return await health_seconds([*command, "--log-level", "error"], port)
 
 
 async def _help_seconds() -> float:
