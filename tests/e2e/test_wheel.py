@@ -63,6 +63,14 @@ def test_it_holds_three_packages_and_the_migrations_inside_one(wheel: Path) -> N
     assert "gglib_core/py.typed" in names
 
 
+def test_it_holds_the_simulator_s_profiles_and_scenarios(wheel: Path) -> None:
+    names = {*zipfile.ZipFile(wheel).namelist()}
+    simulator = REPOSITORY / "gglib_runtime" / "simulator"
+    found = {str(path.relative_to(REPOSITORY)) for path in simulator.rglob("*.toml")}
+    assert len(found) > 5
+    assert found <= names
+
+
 def test_it_is_what_runs(site: Path, tmp_path: Path) -> None:
     done = run(site, tmp_path, "-c", "import gglib_runtime; print(gglib_runtime.__file__)")
     assert done.stdout.startswith(str(site)), done.stderr
