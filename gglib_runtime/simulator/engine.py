@@ -200,7 +200,7 @@ class Engine:
             method, exchange
         )
         if route is None:
-            self.refuse(exchange, 404, self._not_found(exchange))
+            self._refuse_unknown(exchange)
             return
         try:
             route(self, exchange)
@@ -216,10 +216,18 @@ class Engine:
                 return route
         return None
 
-    def _not_found(self, exchange: Exchange) -> str:
+    def _refuse_unknown(self, exchange: Exchange) -> None:
+        """Nothing answers this method and path; llama-server does not tell which of the two."""
+        method, path = exchange.request.method, exchange.request.path
+        known = sorted({other for other, each in self._routes if each == path})
         if not self.is_alone:
-            return "File Not Found"
-        return f"Invalid URL ({exchange.request.method} {exchange.request.path})"
+            self.refuse(exchange, 404, "File Not Found")
+        elif not known:
+            self.refuse(exchange, 404, f"Invalid URL ({method} {path})")
+        else:
+            hint = "HINT: Perhaps you meant to use a different HTTP method?"
+            allow = f"allow: {', '.join(known)}\r\n"
+            self.refuse(exchange, 405, f"Not allowed to {method} on {path} ({hint})", extra=allow)
 
     # errors
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gglib_runtime.simulator.http import Connection
+    from gglib_runtime.simulator.connection import Connection
 
 JSON = "application/json; charset=utf-8"
 

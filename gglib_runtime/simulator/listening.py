@@ -13,7 +13,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from gglib_proxy.accept_loop import BACKLOG, AcceptLoop
-from gglib_runtime.simulator.http import Connection, HttpServer
+from gglib_runtime.simulator.connection import Connection
+from gglib_runtime.simulator.http import HttpServer
 
 TlsContext = Callable[[], ssl.SSLContext]
 """The context for a connection that comes now."""

@@ -123,6 +123,15 @@ async def test_pages_of_any_origin_may_use_it_unless_told_otherwise() -> None:
         assert "access-control-allow-origin" not in (await simulated.chat()).headers
 
 
+async def test_another_method_is_told_from_another_path() -> None:
+    async with simulating() as simulated:
+        wrong = await simulated.get(CHAT, key=KEY)
+        unknown = await simulated.get("/v1/nothing", key=KEY)
+    assert (wrong.status, wrong.headers["allow"]) == (405, "POST")
+    assert wrong.json["error"]["message"].startswith(f"Not allowed to GET on {CHAT}")
+    assert (unknown.status, "allow" in unknown.headers) == (404, False)
+
+
 async def test_an_answer_has_an_identifier_where_the_sdk_of_its_api_looks_for_it() -> None:
     async with simulating() as simulated:
         openai = await simulated.chat()

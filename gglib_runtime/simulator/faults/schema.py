@@ -1,7 +1,7 @@
 """The description of faults: what goes wrong, with which requests, and how often.
 
 The same fields stand in `GGLIB_SIM`, in a request's `gglib_sim`, in scenarios and in the admin API.
-Not here: deciding whom a fault strikes (`injector.py`), and striking (`answering.py`).
+Not here: deciding whom a fault strikes (`injector.py`), and striking (`striking.py`).
 """
 
 from __future__ import annotations

@@ -13,9 +13,9 @@ from gglib_runtime.simulator.faults import spoiling
 from gglib_runtime.simulator.faults.schema import Fault
 
 if TYPE_CHECKING:
-    from gglib_runtime.simulator.answering import Host
     from gglib_runtime.simulator.exchange import Exchange
     from gglib_runtime.simulator.generation import Dialect, Generation
+    from gglib_runtime.simulator.host import Host
 
 _PIECE_SECONDS = 0.05
 _ENDLESS_BYTES = 1 << 40
