@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.faults import CHAT, DONE, body, faulty_server
+from tests.node_sdks import install_packages
 from tests.serving import Served
 
 WAIT_SECONDS = 60.0
@@ -207,18 +208,7 @@ console.log(JSON.stringify(seen));
 def node_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The script beside the SDK, which npm fetches once and keeps in its own cache."""
     directory = tmp_path_factory.mktemp("node")
-    (directory / "package.json").write_text('{"private": true}')
-    options = ("--no-audit", "--no-fund", "--ignore-scripts", "--prefer-offline")
-    try:
-        subprocess.run(
-            ["npm", "install", *options, "--fetch-retries=1", NODE_SDK],
-            cwd=directory,
-            capture_output=True,
-            timeout=WAIT_SECONDS,
-            check=True,
-        )
-    except subprocess.SubprocessError:
-        pytest.skip(f"npm could not fetch {NODE_SDK}")
+    install_packages(directory, NODE_SDK)
     program = directory / "client.mjs"
     program.write_text(SCRIPT)
     return program

@@ -8,15 +8,14 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.engines import KEY, running_simulator
+from tests.node_sdks import WAIT_SECONDS, install_packages
 
-WAIT_SECONDS = 60.0
 SDKS = ("openai@7.57.0", "@anthropic-ai/sdk@1.12.0")
 pytestmark = pytest.mark.skipif(
     shutil.which("node") is None or shutil.which("npm") is None,
@@ -103,18 +102,7 @@ console.log(JSON.stringify(seen));
 def node_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with both SDKs, which npm fetches once and keeps in its own cache."""
     directory = tmp_path_factory.mktemp("node")
-    (directory / "package.json").write_text('{"private": true}')
-    options = ("--no-audit", "--no-fund", "--ignore-scripts", "--prefer-offline")
-    try:
-        subprocess.run(
-            ["npm", "install", *options, "--fetch-retries=1", *SDKS],
-            cwd=directory,
-            capture_output=True,
-            timeout=WAIT_SECONDS,
-            check=True,
-        )
-    except subprocess.SubprocessError:
-        pytest.skip(f"npm could not fetch {' and '.join(SDKS)}")
+    install_packages(directory, *SDKS)
     return directory
 
 
