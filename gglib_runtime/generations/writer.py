@@ -125,7 +125,7 @@ class GenerationWriter:
 
     def _insert(self, batch: list[Generation]) -> None:
         if not self._failures:
-            insert_rows(self._engine, batch)
+            insert_rows(self._engine, batch, rest=self._queue.rest)
             return
         # Nobody knows how much of the last attempt has arrived, nor whether a row was to blame.
         self._keep_refused(insert_missing(self._engine, batch))

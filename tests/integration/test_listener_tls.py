@@ -106,7 +106,10 @@ def test_every_plane_is_reached(server: Served) -> None:
         assert client.get("/health").json()["status"] == "ok"
         assert client.post(CHAT, json=body()).json()["object"] == "chat.completion"
         assert client.get("/v1/models").json()["data"][0]["id"] == "alpha"
-        assert "https://gglib.localhost/v1" in client.get("/", headers={"host": "gglib.localhost"}).text
+        assert (
+            "https://gglib.localhost/v1"
+            in client.get("/", headers={"host": "gglib.localhost"}).text
+        )
 
 
 def test_the_openai_sdk_streams(server: Served) -> None:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +78,12 @@ async def serving(
     limits: Limits | None = None,
     **hooks: Any,
 ) -> AsyncIterator[Served]:
-    """Serve with an upstream; stopped at the end, and nothing may be left."""
+    """Serve with an upstream; stopped at the end, and nothing may be left.
+
+    No comment comes before an answer, however slow the machine is.
+    """
     before = asyncio.all_tasks()
+    limits = replace(limits or Limits(), stream_grace_seconds=1000)
     async with open_upstream(*scripts) as upstream:
         runtime = InMemoryModelRuntime("127.0.0.1", upstream.port, **hooks)
         ledger = LedgerRuntime(runtime)
