@@ -12,7 +12,7 @@ up: $(VENV)/.runs
 
 test: $(VENV)/.tests
 	$(MAKE) check
-	$(BIN)/pytest -n 2 $(PYTEST_ARGS)
+	$(BIN)/pytest -n 2 --dist worksteal $(PYTEST_ARGS)
 
 check: $(VENV)/.tests
 	$(BIN)/ruff check .

@@ -125,7 +125,8 @@ class GenerationWriter:
 
     def _insert(self, batch: list[Generation]) -> None:
         if not self._failures:
-            insert_rows(self._engine, batch, rest=self._queue.rest)
+            rest = None if self._queue.is_pressed else self._queue.rest
+            insert_rows(self._engine, batch, rest)
             return
         # Nobody knows how much of the last attempt has arrived, nor whether a row was to blame.
         self._keep_refused(insert_missing(self._engine, batch))
