@@ -227,7 +227,8 @@ def test_llama_servers_own_routes(served: Served) -> None:
     assert isinstance(served.get("/slots").json(), list)
     prompt = served.post("/apply-template", chat_body("tiny-a")).json()["prompt"]
     assert "Say something." in prompt
-    assert served.post("/completion", {"prompt": "a", "n_predict": 2}).json()["content"]
+    asked = {"prompt": "a", "n_predict": 2, "ignore_eos": True}
+    assert served.post("/completion", asked).json()["tokens_predicted"] == 2
     assert served.get("/upstream/tiny-a/v1/models").json()["data"][0]["id"] == "tiny-a"
 
 
