@@ -5,7 +5,6 @@ Not here: the experiments (`gglib_runtime.chaos`).
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -46,6 +45,8 @@ def chaos(
     if is_listing:
         _list(chosen, as_json=as_json)
         return ExitCode.OK
+    import asyncio
+
     outcomes = asyncio.run(_run(loaded, chosen, is_shown=not as_json))
     counts = Counter(outcome.verdict.value for outcome in outcomes)
     if as_json:

@@ -20,7 +20,7 @@ BATCH_SECONDS = 0.5
 """How long a row waits for others to be written with."""
 CAPACITY = 10_000
 _REST_SECONDS = 0.001
-_FAST_SECONDS = 0.06
+_FAST_SECONDS = 0.045
 """A batch that is full within it: then clients wait for one another, whoever rests, and each rest
 costs the event loop a change of threads."""
 
