@@ -227,7 +227,7 @@ class ClientConnection(TimedConnection):
                 retry_after_seconds=5,
             )
             self._turn_away(request, route, entry, paused)
-        elif plane.is_full:
+        elif plane.is_full_for(route):
             refusal = Refusal(
                 503,
                 "overloaded",

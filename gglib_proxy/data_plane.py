@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from gglib_core.errors import GglibError, UpstreamUnreachable
+from gglib_core.keys import Endpoint
 from gglib_core.models import ModelState, Target
 from gglib_core.ports import Lease, ModelCatalog, ModelRuntime
 from gglib_proxy.books import Books
@@ -29,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 _INFERENCE: Final = Plane.INFERENCE  # before Python 3.12 members are slow to look up
 SWEEP_SECONDS = 0.25
+ADMIN_ROOM = 50
+"""For requests of admins, when others have taken all the room of the control plane."""
 _SUSPENDED_SECONDS = 2.0
 """A sweep that comes this late was suspended with the process, and so was every deadline."""
 _CONTROL_START_SECONDS = 30.0
@@ -66,11 +69,17 @@ class DataPlane:
 
     # Exchanges
 
-    @property
-    def is_full(self) -> bool:
-        """Whether as many requests are under way as may be."""
-        under_way = len(self.exchanges) + len(self.control_exchanges)
-        return under_way >= self.limits.max_concurrent_requests
+    def is_full_for(self, route: Route) -> bool:
+        """Whether as many requests of this kind are under way as may be.
+
+        Who looks after a server that is full of requests for models is let in all the same.
+        """
+        if route.plane is _INFERENCE:
+            return len(self.exchanges) >= self.limits.max_concurrent_requests
+        room = self.limits.max_control_requests
+        if route.endpoint is Endpoint.ADMIN:
+            room += ADMIN_ROOM
+        return len(self.control_exchanges) >= room
 
     def open_exchange(
         self, client: ClientConnection, request: Request, route: Route, entry: Entry

@@ -20,6 +20,9 @@ class Limits:
     max_connections_per_peer: int = 0
     """From one address, or one /64 network of IPv6; 0 is no limit."""
     max_concurrent_requests: int = 10_000
+    """For models."""
+    max_control_requests: int = 500
+    """For the control plane; those for its admin API have some room beyond."""
     max_pipelined_requests: int = 8
     """Requests of one connection that wait behind the one being answered."""
     header_timeout_seconds: float = 30.0

@@ -351,9 +351,25 @@ class Settings:
         int,
         About(
             Whole(minimum=1, maximum=1_000_000),
-            "Requests that are served at the same time; more get 503.",
+            "Requests for models that are served at the same time; more get 503.",
         ),
     ] = 10_000
+    max_control_requests: Annotated[
+        int,
+        About(
+            Whole(minimum=1, maximum=100_000),
+            "Other requests that are served at the same time: lists, `/metrics`, `/ready`, loads; "
+            "more get 503. For `/admin` there is some room beyond.",
+        ),
+    ] = 500
+    max_pipelined_requests: Annotated[
+        int,
+        About(
+            Whole(minimum=1, maximum=1000),
+            "Requests of one connection that wait behind the one being answered; those beyond "
+            "have to be sent again.",
+        ),
+    ] = 8
 
     header_timeout_seconds: Annotated[
         float,

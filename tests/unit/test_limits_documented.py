@@ -20,13 +20,11 @@ NO_LIMITS = {
     "slow_request_seconds",
     "stream_grace_seconds",
 }
-FIXED = {"max_pipelined_requests"}
-"""Nobody would want it otherwise."""
 OF_THE_QUEUE = {"queue_limit", "queue_seconds"}
 
 
 def test_every_limit_is_named() -> None:
-    limits = {each.name for each in dataclasses.fields(Limits)} - NO_LIMITS - FIXED
+    limits = {each.name for each in dataclasses.fields(Limits)} - NO_LIMITS
     assert set(ROWS) == limits | OF_THE_QUEUE
 
 

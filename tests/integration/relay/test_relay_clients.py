@@ -409,6 +409,57 @@ async def test_more_requests_than_allowed_are_refused_and_the_connection_stays()
             assert (await other.ask("GET", "/health")).status == 200
 
 
+@pytest.mark.parametrize("path", ["/ready", "/metrics", "/v1/models", "/admin/requests"])
+async def test_a_server_full_of_requests_for_models_can_be_looked_after(
+    unix_upstream, path: str
+) -> None:
+    limits = Limits(max_concurrent_requests=1)
+    async with (
+        unix_upstream(answering()) as (_, control),
+        relaying(silent(), limits=limits, control_path=control) as relay,
+    ):
+        relay.client.request("POST", PATH, BODY)
+        await relay.upstream.received()
+        async with relay.running.open() as other:
+            assert (await other.ask("GET", path)).status == 200
+            assert (await other.ask("POST", PATH, BODY)).status == 503
+
+
+async def test_the_control_plane_has_room_of_its_own_and_admins_some_beyond(unix_upstream) -> None:
+    limits = Limits(max_control_requests=1)
+    async with (
+        unix_upstream(silent(), answering()) as (_, control),
+        relaying(limits=limits, control_path=control) as relay,
+    ):
+        relay.client.request("POST", "/models/load", {})
+        await relay.running.until(lambda: len(relay.plane.control_exchanges) == 1)
+        async with relay.running.open() as other:
+            answer = await other.ask("GET", "/v1/models")
+            assert (answer.status, answer.json["error"]["code"]) == (503, "overloaded")
+            assert (await other.ask("GET", "/admin/requests")).status == 200
+            assert (await other.ask("GET", "/live")).status == 200
+            assert (await other.ask("POST", PATH, BODY)).status == 200
+
+
+async def test_admins_may_fill_their_room_too(
+    unix_upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gglib_proxy.data_plane.ADMIN_ROOM", 1)
+    limits = Limits(max_control_requests=1)
+    async with (
+        unix_upstream(silent()) as (_, control),
+        relaying(limits=limits, control_path=control) as relay,
+        relay.running.open() as second,
+        relay.running.open() as third,
+    ):
+        under_way = relay.plane.control_exchanges
+        relay.client.request("GET", "/v1/models")
+        await relay.running.until(lambda: len(under_way) == 1)
+        second.request("GET", "/admin/requests")
+        await relay.running.until(lambda: len(under_way) == 2)
+        assert (await third.ask("GET", "/admin/requests")).status == 503
+
+
 # The end
 
 
