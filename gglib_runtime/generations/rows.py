@@ -7,8 +7,8 @@ Blocking. Not here: when it is done (`writer`), and reading
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections.abc import Sequence
+from functools import cache, partial
 from itertools import chain
 from typing import Any
 
@@ -19,11 +19,9 @@ from sqlalchemy.engine import Connection, Engine
 
 from gglib_core.generations import Generation
 from gglib_runtime.catalog.database import is_sqlite, writing
+from gglib_runtime.generations.pace import Pace
 from gglib_runtime.generations.tables import generations
 
-ROWS_IN_A_STATEMENT = 100
-"""The driver holds the interpreter's lock while it binds their values: about 0.25 ms."""
-ROWS_BEFORE_A_REST = 32
 PURGED_AT_ONCE = 1000
 
 _COLUMNS = ", ".join(Generation._fields)
@@ -37,20 +35,20 @@ _LARGEST = 2**63 - 1
 _BAD_ROW = (exc.DataError, exc.IntegrityError, exc.InterfaceError)
 
 
-def insert_rows(
-    engine: Engine, rows: Sequence[Generation], rest: Callable[[], object] | None = None
-) -> None:
+def insert_rows(engine: Engine, rows: Sequence[Generation], pace: Pace | None = None) -> None:
     """Write rows that the database does not have. Raises DatabaseError, and what a bad row does.
 
-    With `rest` they are written in smaller steps, and it is called after each: whoever else needs
-    the processor is to get it.
     The ways of the drivers themselves: through SQLAlchemy's it takes twice as long.
     """
     with writing(engine) as connection:
         if is_sqlite(engine):
-            _insert_into_sqlite(connection, rows, rest)
+            _insert_into_sqlite(connection, rows, pace or Pace(rest=_go_on))
         else:
             _copy_into_postgresql(connection, rows)
+
+
+def _go_on() -> None:
+    """Take no rest."""
 
 
 def insert_missing(engine: Engine, rows: Sequence[Generation]) -> list[Generation]:
@@ -109,20 +107,17 @@ def _insert_missing(engine: Engine, rows: list[dict[str, Any]]) -> None:
             raise _RowsRefused from error
 
 
-def _insert_into_sqlite(
-    connection: Connection, rows: Sequence[Generation], rest: Callable[[], object] | None
-) -> None:
+def _insert_into_sqlite(connection: Connection, rows: Sequence[Generation], pace: Pace) -> None:
     # executemany lets go of the interpreter's lock once a row, and has to wait for it each time.
     driver: Any = connection.connection.driver_connection
-    count = ROWS_IN_A_STATEMENT if rest is None else ROWS_BEFORE_A_REST
-    for first in range(0, len(rows), count):
-        part = rows[first : first + count]
-        values: list[Any] = list(chain.from_iterable(part))
+    done = 0
+    while done < len(rows):
+        count = pace.rows(len(rows) - done)
+        values: list[Any] = list(chain.from_iterable(rows[done : done + count]))
         for place in _SWITCHES:  # the driver looks for an adapter of each bool
             values[place::_WIDTH] = map(int, values[place::_WIDTH])
-        driver.execute(_insertion_of(len(part)), values)
-        if rest is not None:
-            rest()
+        pace.step(partial(driver.execute, _insertion_of(count), values))
+        done += count
 
 
 @cache

@@ -20,6 +20,7 @@ from sqlalchemy.engine import Engine
 from gglib_core.errors import DatabaseError
 from gglib_core.generations import Generation
 from gglib_runtime.generations.log import CAPACITY, ROWS_IN_A_BATCH, SqlGenerationLog
+from gglib_runtime.generations.pace import Pace
 from gglib_runtime.generations.rows import PURGED_AT_ONCE, insert_missing, insert_rows, purge
 from gglib_runtime.generations.unwritten import UnwrittenGenerations
 from gglib_runtime.retention import Retention
@@ -83,6 +84,7 @@ class GenerationWriter:
         """`clock` gives Unix seconds, as those of the records."""
         self._queue = log
         self._engine = engine
+        self._pace = Pace(log.rest)
         self._unwritten = UnwrittenGenerations(unwritten)
         self._refused = UnwrittenGenerations(unwritten.with_suffix(".refused.jsonl"))
         self._retention = retention
@@ -125,8 +127,7 @@ class GenerationWriter:
 
     def _insert(self, batch: list[Generation]) -> None:
         if not self._failures:
-            rest = None if self._queue.is_pressed else self._queue.rest
-            insert_rows(self._engine, batch, rest)
+            insert_rows(self._engine, batch, self._pace)
             return
         # Nobody knows how much of the last attempt has arrived, nor whether a row was to blame.
         self._keep_refused(insert_missing(self._engine, batch))
