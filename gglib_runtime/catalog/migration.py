@@ -1,7 +1,8 @@
 """Brings a database's tables up to date, once, however many processes start together.
 
-An empty database gets its tables at once; Alembic is imported only where an old one has to be
-changed. Not here: the migrations themselves, which stand in `migrations/`.
+An empty database gets its tables at once. What describes all tables is imported only for that, and
+Alembic only where an old database has to be changed. Not here: the migrations themselves, which
+stand in `migrations/`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from sqlalchemy.engine import Connection, Engine
 
 from gglib_core.errors import DatabaseError
 from gglib_runtime.catalog.database import altering, is_sqlite, reading
-from gglib_runtime.catalog.schema import metadata
 from gglib_runtime.catalog.tables import revision
 
 HEAD = "0004"
@@ -95,6 +95,8 @@ def _current(connection: Connection) -> str | None:
 
 
 def _create(connection: Connection) -> None:
+    from gglib_runtime.catalog.schema import metadata
+
     for table in metadata.sorted_tables:
         if connection.dialect.has_table(connection, table.name):
             raise DatabaseError(

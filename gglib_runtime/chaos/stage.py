@@ -126,16 +126,14 @@ class Stage:
         await until(lambda: len(self.engines()), 0, "an engine is left after unloading")
 
     def _status(self) -> dict[str, Any]:
-        from gglib_runtime.cli.server import open_server
+        from gglib_runtime.cli.server import find_server
 
-        with open_server(self.paths) as server:
-            return server.status()
+        return find_server(self.paths).status()
 
     def _unload(self) -> None:
-        from gglib_runtime.cli.server import open_server
+        from gglib_runtime.cli.server import find_server
 
-        with open_server(self.paths) as server:
-            server.unload(None)
+        find_server(self.paths).unload(None)
 
 
 def chat(model: str = MODEL, *, stream: bool = False, **sim: Any) -> dict[str, Any]:  # noqa: ANN401

@@ -19,7 +19,7 @@ fish:  gglib completion fish | source        in ~/.config/fish/config.fish
 """
 
 
-@click.command(help=_HOW_TO, short_help="Print a shell's completion script.")
+@click.command(help=_HOW_TO)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:

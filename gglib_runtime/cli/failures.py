@@ -1,18 +1,19 @@
 """How commands fail: exit codes, and one clear line on standard error.
 
-Not here: what makes them fail.
+Every command imports this module, and `--help` nothing else: what only a failure needs is imported
+by it. Not here: what makes them fail.
 """
 
 from __future__ import annotations
 
 import os
-import traceback
 from enum import IntEnum
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from gglib_core.errors import ConfigError, GglibError
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class ExitCode(IntEnum):
@@ -51,12 +52,16 @@ def report(error: Exception) -> ExitCode:
         return ExitCode.INTERRUPTED
     message, code = _explain(error)
     if code is ExitCode.FAILURE and os.environ.get("GGLIB_DEBUG"):
+        import traceback
+
         click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
     click.echo(f"gglib: {message}", err=True)
     return code
 
 
 def _explain(error: Exception) -> tuple[str, ExitCode]:
+    from gglib_core.errors import ConfigError, GglibError
+
     match error:
         case click.UsageError():
             return _usage(error), ExitCode.USAGE

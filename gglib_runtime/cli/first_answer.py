@@ -53,7 +53,9 @@ def ask(endpoint: Endpoint, model: str, secret: str | None = None) -> Answer:
         reason = str(error) or type(error).__name__
         raise CommandFailed(f"The endpoint did not answer: {reason}") from error
     if response.is_error:
-        raise CommandFailed(f"The first request failed: {stated_reason(response)}")
+        raise CommandFailed(
+            f"The first request failed: {stated_reason(response.status_code, response.text)}"
+        )
     return Answer(text=_text(response), seconds=time.monotonic() - started)
 
 

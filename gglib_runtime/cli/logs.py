@@ -12,7 +12,7 @@ import click
 from gglib_runtime.cli.catalog import model_argument
 from gglib_runtime.cli.options import with_settings
 from gglib_runtime.cli.output import printable
-from gglib_runtime.cli.server import open_server
+from gglib_runtime.cli.server import find_server
 
 if TYPE_CHECKING:
     from gglib_runtime.settings import LoadedSettings
@@ -34,6 +34,6 @@ if TYPE_CHECKING:
 @with_settings()
 def logs(loaded: LoadedSettings, model: str, is_followed: bool, count: int) -> None:
     """Print what a model's engine printed, also one that has ended."""
-    with open_server(loaded.settings.paths) as server:
-        for line in server.log_lines(model, count, is_followed=is_followed):
-            click.echo(printable(line))
+    server = find_server(loaded.settings.paths)
+    for line in server.log_lines(model, count, is_followed=is_followed):
+        click.echo(printable(line))

@@ -14,7 +14,7 @@ from gglib_runtime.cli.catalog import model_argument
 from gglib_runtime.cli.options import as_json, with_settings
 from gglib_runtime.cli.output import Column, print_facts, print_json, print_table
 from gglib_runtime.cli.quantities import elapsed, rounded_size
-from gglib_runtime.cli.server import open_server
+from gglib_runtime.cli.server import find_server
 
 if TYPE_CHECKING:
     from gglib_runtime.settings import LoadedSettings
@@ -37,8 +37,7 @@ _COLUMNS = (
 @with_settings()
 def status(loaded: LoadedSettings, as_json: bool) -> None:
     """Show the running server and its models."""
-    with open_server(loaded.settings.paths) as server:
-        answer = server.status()
+    answer = find_server(loaded.settings.paths).status()
     if as_json:
         print_json(answer)
         return
@@ -59,8 +58,7 @@ def status(loaded: LoadedSettings, as_json: bool) -> None:
 @with_settings()
 def load(loaded: LoadedSettings, model: str) -> None:
     """Load a model, making room for it as a request would."""
-    with open_server(loaded.settings.paths) as server:
-        server.load(model)
+    find_server(loaded.settings.paths).load(model)
     click.echo(f"Loaded {model}.")
 
 
@@ -69,8 +67,7 @@ def load(loaded: LoadedSettings, model: str) -> None:
 @with_settings()
 def unload(loaded: LoadedSettings, model: str | None) -> None:
     """Unload a model, or all, once running answers have ended."""
-    with open_server(loaded.settings.paths) as server:
-        server.unload(model)
+    find_server(loaded.settings.paths).unload(model)
     click.echo(f"Unloaded {model or 'all models'}.")
 
 

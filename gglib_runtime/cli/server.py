@@ -5,82 +5,100 @@ Not here: what commands make of the answers.
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from gglib_runtime.cli.failures import CommandFailed, NoServer
-from gglib_runtime.server_record import read_record
+from gglib_runtime.server_record import ServerRecord, read_record
 
 if TYPE_CHECKING:
-    import httpx
+    from http.client import HTTPResponse
 
     from gglib_runtime.paths import DataPaths
+
+_SHOWN_CHARACTERS = 200
 
 
 class Server:
     """A server that runs."""
 
-    def __init__(self, client: httpx.Client) -> None:
-        self._client = client
+    def __init__(self, record: ServerRecord) -> None:
+        self._record = record
 
     def status(self) -> dict[str, Any]:
-        """What runs, as `/api/v1/status` says it."""
-        return self._call("GET", "/api/v1/status", wait_seconds=10).json()
+        """What runs, as `/api/v1/status` says it. Raises CommandFailed, as all of these."""
+        return self._call("GET", "/api/v1/status", wait_seconds=10)
 
     def models(self) -> list[dict[str, Any]]:
         """What can be asked for, as `/v1/models` says it."""
-        return self._call("GET", "/v1/models", wait_seconds=10).json()["data"]
+        return self._call("GET", "/v1/models", wait_seconds=10)["data"]
 
     def load(self, model: str) -> None:
-        """Have `model` loaded; returns when the server says so. Raises CommandFailed."""
-        self._call("POST", "/models/load", json={"model": model})
+        """Have `model` loaded; returns when the server says so."""
+        self._call("POST", "/models/load", {"model": model})
 
     def unload(self, model: str | None) -> None:
-        """Have `model`, or all models, unloaded; returns when they are. Raises CommandFailed."""
-        self._call("POST", "/models/unload", json={} if model is None else {"model": model})
+        """Have `model`, or all models, unloaded; returns when they are."""
+        self._call("POST", "/models/unload", {} if model is None else {"model": model})
 
     def log_lines(self, model: str, count: int, *, is_followed: bool) -> Iterator[str]:
         """The last `count` lines that the model's engine printed, and those to come."""
-        path = f"/api/v1/logs/{quote(model, safe='')}"
-        parameters = {"lines": count, "follow": int(is_followed)}
-        with self._client.stream("GET", path, params=parameters) as answer:
-            if answer.is_error:
-                answer.read()
-                raise CommandFailed(stated_reason(answer))
-            yield from answer.iter_lines()
+        path = f"/api/v1/logs/{quote(model, safe='')}?lines={count}&follow={int(is_followed)}"
+        with self._answer("GET", path) as answer:
+            rest = b""
+            while piece := answer.read1():
+                *lines, rest = (rest + piece).split(b"\n")
+                yield from (line.decode(errors="replace") for line in lines)
 
     def _call(
-        self, method: str, path: str, *, json: object = None, wait_seconds: float | None = None
-    ) -> httpx.Response:
-        answer = self._client.request(method, path, json=json, timeout=wait_seconds)
-        if answer.is_error:
-            raise CommandFailed(stated_reason(answer))
-        return answer
+        self, method: str, path: str, request: object = None, wait_seconds: float | None = None
+    ) -> Any:  # noqa: ANN401 -- JSON
+        with self._answer(method, path, request, wait_seconds) as answer:
+            return json.loads(answer.read())
+
+    @contextmanager
+    def _answer(
+        self,
+        method: str,
+        path: str,
+        request: object = None,
+        wait_seconds: float | None = None,  # a load takes its time: whoever asks sets the limit
+    ) -> Generator[HTTPResponse]:
+        from http.client import HTTPException
+
+        from gglib_runtime.cli.unix_connection import UnixConnection
+
+        body = None if request is None else json.dumps(request)
+        headers = {} if request is None else {"Content-Type": "application/json"}
+        connection = UnixConnection(self._record.socket, wait_seconds=wait_seconds)
+        try:
+            with closing(connection):
+                connection.request(method, path, body, headers)
+                answer = connection.getresponse()
+                if answer.status >= 400:
+                    text = answer.read().decode(errors="replace")
+                    raise CommandFailed(stated_reason(answer.status, text))
+                yield answer
+        except (OSError, HTTPException, ValueError) as error:
+            reason = str(error) or type(error).__name__
+            pid = self._record.pid
+            raise CommandFailed(f"The server (pid {pid}) did not answer: {reason}") from error
 
 
-@contextmanager
-def open_server(paths: DataPaths) -> Generator[Server]:
-    """The server of this data directory. Raises NoServer, CommandFailed if it goes away."""
+def find_server(paths: DataPaths) -> Server:
+    """The server of this data directory. Raises NoServer."""
     record = read_record(paths)
     if record is None or not _listens(record.socket):
         raise NoServer(paths.root)
-    import httpx
-
-    transport = httpx.HTTPTransport(uds=record.socket)
-    try:
-        # A load takes its time: whoever asks sets the limit.
-        with httpx.Client(transport=transport, base_url="http://localhost", timeout=None) as client:  # noqa: S113
-            yield Server(client)
-    except httpx.TransportError as error:
-        reason = str(error) or type(error).__name__
-        raise CommandFailed(f"The server (pid {record.pid}) did not answer: {reason}") from error
+    return Server(record)
 
 
 def _listens(path: str) -> bool:
-    # httpx is slow to import, and leaves its socket open where it cannot connect.
+    # What speaks HTTP is slow to import: first whether there is anybody to speak to.
     with socket.socket(socket.AF_UNIX) as probe:
         try:
             probe.connect(path)
@@ -89,9 +107,9 @@ def _listens(path: str) -> bool:
     return True
 
 
-def stated_reason(answer: httpx.Response) -> str:
+def stated_reason(status: int, text: str) -> str:
     """Why the server refused, in its own words if it has any."""
     try:
-        return str(answer.json()["error"]["message"])
+        return str(json.loads(text)["error"]["message"])
     except (ValueError, LookupError, TypeError):
-        return f"the server answered {answer.status_code}: {answer.text[:200].strip()}"
+        return f"the server answered {status}: {text[:_SHOWN_CHARACTERS].strip()}"

@@ -24,7 +24,7 @@ from gglib_runtime.cli.key_store import open_key_store
 from gglib_runtime.cli.listening import explained, next_free_port
 from gglib_runtime.cli.options import with_settings
 from gglib_runtime.cli.output import abandon_output, note
-from gglib_runtime.cli.server import open_server
+from gglib_runtime.cli.server import find_server
 from gglib_runtime.cli.welcome import say_answer, say_next_steps
 from gglib_runtime.listen_address import TcpAddress
 from gglib_runtime.server_record import read_record
@@ -138,9 +138,9 @@ def _running(settings: Settings) -> tuple[Endpoint, str | None] | None:
         return entry["status"] != "loaded", not is_default
 
     try:
-        with open_server(settings.paths) as server:
-            able = [entry for entry in server.models() if "chat" in entry["capabilities"]]
-            url = server.status()["url"]
+        server = find_server(settings.paths)
+        able = [entry for entry in server.models() if "chat" in entry["capabilities"]]
+        url = server.status()["url"]
     except NoServer:
         return None
     record = read_record(settings.paths)

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, RowMapping
 
 from gglib_core.launch_costs import LaunchCost
@@ -54,8 +53,7 @@ _TEACHING_ROWS = 1000
 
 def write_swaps(connection: Connection, recorded: Sequence[Swap]) -> None:
     """Insert them, or put them in the place of what has their ids."""
-    is_sqlite = connection.dialect.name == "sqlite"
-    insert: Any = (sqlite.insert if is_sqlite else postgresql.insert)(swaps)
+    insert = _insert(connection)
     changed = {column.name: insert.excluded[column.name] for column in swaps.c}
     statement = insert.on_conflict_do_update(index_elements=[swaps.c.id], set_=changed)
     connection.execute(statement, [_row(swap) for swap in recorded])
@@ -92,6 +90,15 @@ def delete_older(connection: Connection, created: float, *, limit: int) -> int:
     """Delete swaps that were created before; at most `limit`. Returns how many."""
     old = sa.select(swaps.c.id).where(swaps.c.created < created).limit(limit)
     return connection.execute(swaps.delete().where(swaps.c.id.in_(old))).rowcount
+
+
+def _insert(connection: Connection) -> Any:  # noqa: ANN401 -- the two have no type in common
+    # Each imports its whole dialect, and the connection has one of them already.
+    if connection.dialect.name == "sqlite":
+        from sqlalchemy.dialects.sqlite import insert
+    else:
+        from sqlalchemy.dialects.postgresql import insert
+    return insert(swaps)
 
 
 def _row(swap: Swap) -> dict[str, Any]:

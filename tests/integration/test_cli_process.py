@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,24 @@ import pytest
 from tests.command_line import REPOSITORY, WAIT_SECONDS, Shell, read_terminal, wait_until_asleep
 from tests.gguf_files import write_tiny
 
-EXPENSIVE = {"alembic", "httpx", "hypercorn", "psutil", "quart", "rich", "sqlalchemy", "uvloop"}
+EXPENSIVE = {
+    "alembic",
+    "anyio",
+    "asyncio",
+    "httptools",
+    "httpx",
+    "hypercorn",
+    "logging",
+    "msgspec",
+    "opentelemetry",
+    "prometheus_client",
+    "psutil",
+    "quart",
+    "rich",
+    "sqlalchemy",
+    "ssl",
+    "uvloop",
+}
 
 
 @pytest.fixture
@@ -23,18 +41,48 @@ def shell(tmp_path: Path) -> Shell:
     return Shell(tmp_path)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["model", "add", "--help"], ["serve", "--help"]])
-def test_help_imports_nothing_that_costs(arguments: list[str]) -> None:
+def imported_by(*arguments: str, environ: Mapping[str, str] | None = None) -> set[str]:
+    """The modules that a process has imported once the command has done its work."""
     code = (
         "import sys\n"
         "from gglib_runtime.cli import main\n"
-        "try:\n    main()\nexcept SystemExit as end:\n    assert end.code == 0\n"
-        "print(*{name.partition('.')[0] for name in sys.modules}, file=sys.stderr)\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert end.code == 0, end.code\n"
+        "print(*sys.modules, file=sys.stderr)\n"
     )
-    command = [sys.executable, "-c", code, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=REPOSITORY)
-    assert "Usage: gglib" in done.stdout
-    assert EXPENSIVE & set(done.stderr.split()) == set()
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=REPOSITORY,
+        env={**os.environ, **(environ or {})},
+    )
+    assert done.stdout
+    return set(done.stderr.split())
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["model", "add", "--help"], ["serve", "--help"]])
+def test_help_imports_nothing_that_costs(arguments: list[str]) -> None:
+    imported = imported_by(*arguments)
+    assert "click" in imported
+    assert EXPENSIVE & imported == set()
+
+
+@pytest.mark.parametrize("group", [[], ["model"], ["key"]])
+def test_the_list_of_commands_imports_none_of_them(group: list[str]) -> None:
+    ours = {name for name in imported_by(*group, "--help") if name.startswith("gglib_")}
+    entry = {"gglib_core", "gglib_runtime", "gglib_runtime.cli"}
+    of_groups = {f"gglib_runtime.cli.{name}" for name in ("failures", "keys", "lazy", "models")}
+    assert ours <= entry | of_groups | {"gglib_runtime.cli.program"}
+
+
+def test_what_is_typed_all_day_imports_no_more_than_it_uses(tmp_path: Path) -> None:
+    environ = {"GGLIB_DATA_DIR": str(tmp_path / "data")}
+    imported_by("model", "list", environ=environ)  # makes the database
+    servers = {"httptools", "httpx", "hypercorn", "quart", "uvloop"}
+    unused = {"alembic", "sqlalchemy.dialects.postgresql", *servers}
+    for command in (["model", "list"], ["generations", "--json"], ["key", "list"]):
+        assert unused & imported_by(*command, environ=environ) == set(), command
 
 
 def test_the_module_is_the_command(shell: Shell) -> None:

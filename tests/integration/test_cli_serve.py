@@ -161,6 +161,20 @@ def test_followed_logs_end_with_the_server(shell: Shell, tiny: Path) -> None:
         assert (logs.returncode, said) == (0, "")
 
 
+def test_followed_logs_tell_of_a_server_that_was_killed(shell: Shell, tiny: Path) -> None:
+    with shell.start("serve", "--port", "0", tiny) as server:
+        assert server.stdout is not None
+        line_with(server.stdout, " listens on ")
+        shell.output("load", "tiny-a")
+        with shell.start("logs", "-f", "tiny-a") as logs:
+            assert logs.stdout is not None
+            line_with(logs.stdout, "listening on")
+            server.kill()
+            _, said = logs.communicate(timeout=WAIT_SECONDS)
+    assert logs.returncode == 1
+    assert said.startswith(f"gglib: The server (pid {server.pid}) did not answer: ")
+
+
 def line_with(lines: IO[str], text: str) -> None:
     for line in lines:
         if text in line:

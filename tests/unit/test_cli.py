@@ -69,6 +69,22 @@ def test_every_command_explains_itself(path: str, command: click.Command) -> Non
         assert option in result.stdout
 
 
+@pytest.mark.parametrize("group", [[], ["model"], ["key"]])
+def test_a_list_of_commands_has_a_whole_line_for_each(group: list[str]) -> None:
+    result = CliRunner().invoke(program, [*group, "--help"], terminal_width=80)
+    below = [path.split()[-1] for path, _ in ALL if path.split()[1:-1] == group and path != "gglib"]
+    listed = result.stdout.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
+    assert [line.split()[0] for line in listed] == below
+    assert all(line.endswith(".") and "..." not in line for line in listed)
+
+
+def test_shells_complete_commands_with_what_they_do() -> None:
+    context = click.Context(program)
+    offered = program.shell_complete(context, "gen")
+    assert [item.value for item in offered] == ["generations", "generation"]
+    assert offered[1].help == "Show all that is known of one request."
+
+
 @pytest.mark.parametrize(("path", "command"), LEAVES)
 def test_the_documentation_has_every_command_and_option(path: str, command: click.Command) -> None:
     text = section(path) + section(INHERITED_OPTIONS.get(path, path))
@@ -104,7 +120,9 @@ def test_a_group_alone_shows_its_help(arguments: list[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "begin", "command"),
     [
-        (["modle"], "No such command 'modle'.", "gglib"),
+        (["modle"], "No such command 'modle'. Did you mean 'model'?", "gglib"),
+        (["model", "lits"], "No such command 'lits'. Did you mean 'list'?", "gglib model"),
+        (["xyzzy"], "No such command 'xyzzy'.", "gglib"),
         (["model", "show"], "Missing argument 'MODEL'.", "gglib model show"),
         (["serve", "--prot", "1"], "No such option", "gglib serve"),
     ],

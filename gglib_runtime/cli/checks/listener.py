@@ -15,7 +15,7 @@ from gglib_core.errors import ConfigError
 from gglib_runtime.cli.checks.finding import Finding, fail, ok, warn
 from gglib_runtime.cli.failures import CommandFailed, NoServer
 from gglib_runtime.cli.listening import explained, is_free
-from gglib_runtime.cli.server import open_server
+from gglib_runtime.cli.server import find_server
 from gglib_runtime.listen_address import TcpAddress, UnixAddress
 from gglib_runtime.tls import Certificate, load_certificate, tls_files
 from gglib_runtime.unix_listener import check_length, is_listening
@@ -29,8 +29,7 @@ _SOON_SECONDS = 14 * 86400.0
 def check_endpoint(settings: Settings) -> Iterator[Finding]:
     """Whether a server runs for this data directory, and whether one could get its address."""
     try:
-        with open_server(settings.paths) as server:
-            status = server.status()
+        status = find_server(settings.paths).status()
     except NoServer:
         yield _address(settings)
     else:
