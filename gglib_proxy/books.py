@@ -11,7 +11,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from gglib_core.errors import AccessError, LimitError, QuotaExceeded, RateLimited
-from gglib_core.generations import Generation, GenerationLog, InMemoryGenerationLog
+from gglib_core.generations import (
+    CLIENT_LEFT,
+    Generation,
+    GenerationLog,
+    InMemoryGenerationLog,
+)
 from gglib_core.keys import Endpoint
 from gglib_core.models import Model
 from gglib_core.ports import Lease
@@ -56,19 +61,20 @@ class Books:
         model: Model,
         *,
         ending: str,
-        body_bytes: int,
+        prompt_bytes: int | None,
         answer: int,
         answers: int = 1,
         prompts: int = 1,
     ) -> Account:
         """Begin the account of a request for `model`; raises LimitError where none is left.
 
-        `answer` are the most tokens that all of its `answers` to its `prompts` may have.
+        `answer` are the most tokens that all of its `answers` to its `prompts` may have; without
+        `prompt_bytes` it takes none at all.
         """
         reservation = None
         if not self.limiter.is_unlimited(entry.caller):
-            reservation = self._reserve(entry, _demand(route, model, body_bytes, answer))
-        account = Account(self, entry, route, model, reservation, ending, body_bytes)
+            reservation = self._reserve(entry, _demand(route, model, prompt_bytes, answer))
+        account = Account(self, entry, route, model, reservation, ending, prompt_bytes)
         account.answers, account.prompts = answers, prompts
         return account
 
@@ -102,8 +108,8 @@ _CODES: Mapping[str, str] = {
 }
 
 
-def _demand(route: Route, model: Model, body_bytes: int, answer: int) -> Demand:
-    prompt = body_bytes // BYTES_PER_TOKEN
+def _demand(route: Route, model: Model, prompt_bytes: int | None, answer: int) -> Demand:
+    prompt = (prompt_bytes or 0) // BYTES_PER_TOKEN
     price = model.input_cost_per_1k * prompt + model.output_cost_per_1k * answer
     return Demand(
         model=model.name,
@@ -142,7 +148,7 @@ class Account:
         model: Model,
         reservation: Reservation | None,
         ending: str,
-        prompt_bytes: int = 0,
+        prompt_bytes: int | None = 0,
     ) -> None:
         self._books = books
         self._entry = entry
@@ -200,10 +206,10 @@ class Account:
         )
 
     def _prompt_at_least(self, told: int) -> int:
-        """Of a stream that was left the prompt was read all the same; of many, one is told of."""
-        if self.prompts == 1 and (told or not self._is_event_stream):
+        """Whatever became of the answer, the prompt was read; of many, one is told of."""
+        if self.prompts == 1 and told:
             return told
-        return max(told, self._prompt_bytes // BYTES_PER_TOKEN)
+        return max(told, (self._prompt_bytes or 0) // BYTES_PER_TOKEN)
 
     def close(
         self,
@@ -214,13 +220,19 @@ class Account:
         started: float,
         leased: float,
         now: float,
+        is_sent: bool,
         is_whole: bool,
     ) -> Generation:
-        """The request has ended: settle its limits and leave its record, which is returned."""
+        """The request has ended: settle its limits and leave its record, which is returned.
+
+        One that `is_sent` has reached an engine. If its client has left, the engine has read the
+        prompt all the same, as far as anybody knows.
+        """
         books, model, key = self._books, self._model, self._entry.caller.key
         usage, first = self._used(is_whole=is_whole), self._first_byte
         prompt, completion = usage.prompt_tokens, usage.completion_tokens
-        if usage.is_estimated and self._is_event_stream is not None:
+        is_estimated = usage.is_estimated and is_sent and self._prompt_bytes is not None
+        if is_estimated and (self._is_event_stream is not None or status == CLIENT_LEFT):
             prompt = self._prompt_at_least(prompt)
         prompt_cost = completion_cost = 0.0
         if model.input_cost_per_1k or model.output_cost_per_1k:
@@ -259,7 +271,7 @@ class Account:
             prompt,
             usage.cached_tokens,
             completion,
-            usage.is_estimated,
+            is_estimated,
             usage.tokens_per_second or _speed(completion, first, now),
             prompt_cost,
             completion_cost,

@@ -316,7 +316,7 @@ class Exchange:
                 self.route,
                 model,
                 ending=self._ending,
-                body_bytes=len(self.request.body),
+                prompt_bytes=passage.prompt_bytes,
                 answer=passage.answer_tokens,
                 answers=passage.answers,
                 prompts=passage.prompts,
@@ -424,10 +424,10 @@ class Exchange:
         if self._held_bytes:
             self._drop_body()
         self._group.discard(self)
-        self._close_books(lease)
+        self._close_books(lease, is_sent=upstream is not None or self._head is not None)
         self.client.exchange_ended(self)
 
-    def _close_books(self, lease: Lease | None) -> None:
+    def _close_books(self, lease: Lease | None, *, is_sent: bool) -> None:
         now = self._plane.now()
         books = self._plane.books
         books.tally.request_ended(
@@ -446,6 +446,7 @@ class Exchange:
                 started=self._started,
                 leased=self._admitted,
                 now=now,
+                is_sent=is_sent,
                 is_whole=self._is_answered,
             )
         if self._trace is not None:

@@ -30,7 +30,8 @@ from gglib_proxy.envelope import (
     split_upstream_path,
 )
 from gglib_proxy.http1.requests import Request
-from gglib_proxy.routes import UPSTREAM_PREFIX, NamedBy, Route, find_route
+from gglib_proxy.prompt_size import prompt_bytes
+from gglib_proxy.routes import UPSTREAM_PREFIX, NamedBy, Plane, Route, find_route
 
 if TYPE_CHECKING:
     from gglib_proxy.data_plane import DataPlane
@@ -59,6 +60,8 @@ class Passage:
     """How many it asks for."""
     prompts: int = 1
     """How many it has."""
+    prompt_bytes: int | None = 0
+    """What of the body is prompt, as far as one can tell; None where no model is run."""
 
 
 def pass_gate(plane: DataPlane, request: Request, route: Route, entry: Entry) -> Passage:
@@ -83,6 +86,7 @@ def pass_gate(plane: DataPlane, request: Request, route: Route, entry: Entry) ->
         answer_tokens=_answer_tokens(envelope, answers) if route.can_stream else 0,
         answers=answers,
         prompts=prompts,
+        prompt_bytes=prompt_bytes(request.body) if route.runs_model else None,
     )
 
 
@@ -113,7 +117,8 @@ def _pass_by_path(plane: DataPlane, request: Request, entry: Entry) -> Passage:
     target = rest + b"?" + request.query if request.query else rest
     if request.method in ("GET", "HEAD"):
         return Passage(model, 0, target, may_load=False)
-    if _is_shared_state(unquote_to_bytes(rest)):
+    is_shared_state = _is_shared_state(unquote_to_bytes(rest)) is not None
+    if is_shared_state:
         entry.check_endpoint(Endpoint.ADMIN)
     route = find_route(rest)
     envelope = _envelope_if_any(request, route)
@@ -127,7 +132,15 @@ def _pass_by_path(plane: DataPlane, request: Request, entry: Entry) -> Passage:
         answer_tokens=_answer_tokens(envelope, answers) if route.can_stream else 0,
         answers=answers,
         prompts=prompts,
+        prompt_bytes=None if is_shared_state else _prompt_bytes(request, route),
     )
+
+
+def _prompt_bytes(request: Request, route: Route) -> int | None:
+    """Of what passes through; what a path means that is no route of ours, the engine knows."""
+    if route.plane is not Plane.INFERENCE:
+        return 0
+    return prompt_bytes(request.body) if route.runs_model else None
 
 
 def _envelope_if_any(request: Request, route: Route) -> Envelope:

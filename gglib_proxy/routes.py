@@ -52,6 +52,8 @@ class Route:
     """Whether the body has a list `input` whose length is limited."""
     has_prompts: bool = False
     """Whether the body may have a list of prompts, each with an answer of its own."""
+    runs_model: bool = True
+    """Whether an engine has to run its model for it, so that it takes tokens."""
     also_for: Endpoint | None = None
     """Another scope that is enough."""
 
@@ -64,6 +66,7 @@ def _inference(
     can_stream: bool = False,
     has_inputs: bool = False,
     has_prompts: bool = False,
+    runs_model: bool = True,
 ) -> Route:
     return Route(
         path=path,
@@ -75,6 +78,7 @@ def _inference(
         can_stream=can_stream,
         has_inputs=has_inputs,
         has_prompts=has_prompts,
+        runs_model=runs_model,
     )
 
 
@@ -85,6 +89,7 @@ def _view(path: str) -> Route:
         methods=("GET", "HEAD"),
         endpoint=Endpoint.INFERENCE,
         named_by=NamedBy.QUERY,
+        runs_model=False,
     )
 
 
@@ -126,17 +131,19 @@ ROUTES = (
     _inference("/v1/embeddings", Capability.EMBEDDINGS, has_inputs=True),
     _inference("/v1/rerank", Capability.RERANK),
     _inference("/v1/messages", Capability.CHAT, dialect=Dialect.ANTHROPIC, can_stream=True),
-    _inference("/v1/messages/count_tokens", Capability.CHAT, dialect=Dialect.ANTHROPIC),
+    _inference(
+        "/v1/messages/count_tokens", Capability.CHAT, dialect=Dialect.ANTHROPIC, runs_model=False
+    ),
     _inference("/chat/completions", Capability.CHAT, can_stream=True),
     _inference("/completion", Capability.CHAT, can_stream=True, has_prompts=True),
     _inference("/completions", Capability.CHAT, can_stream=True, has_prompts=True),
     _inference("/infill", Capability.CHAT, can_stream=True),
-    _inference("/apply-template", Capability.CHAT),
+    _inference("/apply-template", Capability.CHAT, runs_model=False),
     _inference("/embedding", Capability.EMBEDDINGS),
     _inference("/embeddings", Capability.EMBEDDINGS),
     _inference("/rerank", Capability.RERANK),
-    _inference("/tokenize", None),
-    _inference("/detokenize", None),
+    _inference("/tokenize", None, runs_model=False),
+    _inference("/detokenize", None, runs_model=False),
     _view("/props"),
     _view("/slots"),
     UPSTREAM,

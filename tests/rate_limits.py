@@ -1,11 +1,13 @@
-"""Limiters for tests: on clocks that are moved by hand, and with short words for what is asked."""
+"""Limiters for tests: on clocks that are moved by hand, one that keeps what it was asked, and short
+words for what is asked.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from gglib_core.keys import Allowance, ApiKey, Endpoint
-from gglib_core.rate_limiting import Caller, Demand, LimitRule
+from gglib_core.rate_limiting import Caller, Demand, LimitRule, Standing
 from gglib_core.rate_limits import InMemoryRateLimiter
 from gglib_core.rate_limits.limiter import Reservation
 
@@ -65,3 +67,49 @@ def held(reservation: Reservation | None) -> Reservation:
     """The reservation, where some limit has to count."""
     assert reservation is not None
     return reservation
+
+
+STANDING = Standing(
+    limit_requests=5,
+    remaining_requests=4,
+    reset_requests_seconds=12.5,
+    limit_tokens=900,
+    remaining_tokens=800,
+    reset_tokens_seconds=75.0,
+)
+
+
+class FakeReservation:
+    """Tells its limiter what was settled."""
+
+    standing: Standing | None = STANDING
+
+    def __init__(self, settled: list[tuple[int, float]]) -> None:
+        self._settled = settled
+
+    def settle(self, *, tokens: int, cost: float) -> None:
+        self._settled.append((tokens, cost))
+
+
+class FakeLimiter:
+    """Refuses what it is told to refuse, and keeps what was settled."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+        self.demands: list[Demand] = []
+        self.settled: list[tuple[int, float]] = []
+
+    def is_unlimited(self, caller: Caller) -> bool:
+        return False
+
+    def reserve(self, caller: Caller, demand: Demand) -> FakeReservation:
+        if self.error is not None:
+            raise self.error
+        self.demands.append(demand)
+        return FakeReservation(self.settled)
+
+    def standing(self, caller: Caller, demand: Demand) -> Standing | None:
+        return STANDING
+
+    def reset(self, caller_name: str | None = None) -> int:
+        return 0

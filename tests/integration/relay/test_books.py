@@ -15,13 +15,14 @@ import pytest
 from gglib_core.errors import RateLimited, RequestCancelled
 from gglib_core.generations import Generation, InMemoryGenerationLog
 from gglib_core.keys import Allowance, Endpoint
-from gglib_core.rate_limiting import Caller, Demand, LimitRule, Standing
+from gglib_core.rate_limiting import LimitRule
 from gglib_core.rate_limits import InMemoryRateLimiter
 from gglib_proxy.books import Books
 from gglib_proxy.limits import Limits
 from gglib_proxy.traffic import Traffic
 from tests.catalog_entries import model
 from tests.planes import BODY, CHAT, EMBEDDER, STREAM_BODY, Relay, relaying
+from tests.rate_limits import FakeLimiter
 from tests.upstreams import (
     Peer,
     answering,
@@ -214,52 +215,6 @@ async def test_a_look_at_an_engine_is_no_generation() -> None:
         await records_of(relay, log, 1)
 
 
-STANDING = Standing(
-    limit_requests=5,
-    remaining_requests=4,
-    reset_requests_seconds=12.5,
-    limit_tokens=900,
-    remaining_tokens=800,
-    reset_tokens_seconds=75.0,
-)
-
-
-class FakeReservation:
-    """Tells its limiter what was settled."""
-
-    standing: Standing | None = STANDING
-
-    def __init__(self, settled: list[tuple[int, float]]) -> None:
-        self._settled = settled
-
-    def settle(self, *, tokens: int, cost: float) -> None:
-        self._settled.append((tokens, cost))
-
-
-class FakeLimiter:
-    """Refuses what it is told to refuse, and keeps what was settled."""
-
-    def __init__(self, error: Exception | None = None) -> None:
-        self.error = error
-        self.demands: list[Demand] = []
-        self.settled: list[tuple[int, float]] = []
-
-    def is_unlimited(self, caller: Caller) -> bool:
-        return False
-
-    def reserve(self, caller: Caller, demand: Demand) -> FakeReservation:
-        if self.error is not None:
-            raise self.error
-        self.demands.append(demand)
-        return FakeReservation(self.settled)
-
-    def standing(self, caller: Caller, demand: Demand) -> Standing | None:
-        return STANDING
-
-    def reset(self, caller_name: str | None = None) -> int:
-        return 0
-
-
 async def test_limits_are_reserved_and_settled_from_what_was_used() -> None:
     limiter = FakeLimiter()
     priced = replace(CHAT, input_cost_per_1k=0.5, output_cost_per_1k=2.0)
@@ -298,7 +253,6 @@ async def test_limits_are_reserved_and_settled_from_what_was_used() -> None:
         ("/v1/completions", {"model": "chat", "prompt": ["a", "b"], "max_tokens": 7, "n": 2}, 28),
         ("/upstream/chat/v1/chat/completions", {"max_tokens": 7}, 7),
         ("/upstream/chat/completion", {"prompt": ["a", "b", "c"], "n_predict": 7}, 21),
-        ("/upstream/chat/tokenize", {"max_tokens": 7}, 0),
         ("/v1/embeddings", {"model": "embedder", "input": "x"}, 0),
     ],
 )
