@@ -90,6 +90,16 @@ def is_sqlite(engine: Engine) -> bool:
     return engine.dialect.name == "sqlite"
 
 
+def insert_into(table: sa.Table, connection: Connection) -> Any:  # noqa: ANN401 -- two types
+    """An INSERT that knows ON CONFLICT, which each database has in a dialect of its own."""
+    # The connection has imported one of the dialects already; the other one costs 25 ms.
+    if is_sqlite(connection.engine):
+        from sqlalchemy.dialects.sqlite import insert
+    else:
+        from sqlalchemy.dialects.postgresql import insert
+    return insert(table)
+
+
 def _engine(url: str | Path, busy_seconds: float) -> Engine:
     text = str(url)
     scheme, separator, rest = text.partition("://")

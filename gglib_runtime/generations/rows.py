@@ -14,11 +14,10 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import exc
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
 
 from gglib_core.generations import Generation
-from gglib_runtime.catalog.database import is_sqlite, writing
+from gglib_runtime.catalog.database import insert_into, is_sqlite, writing
 from gglib_runtime.generations.pace import Pace
 from gglib_runtime.generations.tables import generations
 
@@ -97,10 +96,10 @@ class _RowsRefused(Exception):
 
 
 def _insert_missing(engine: Engine, rows: list[dict[str, Any]]) -> None:
-    insert: Any = sqlite.insert if is_sqlite(engine) else postgresql.insert
     with writing(engine) as connection:
         try:
-            connection.execute(insert(generations).on_conflict_do_nothing(), rows)
+            insert = insert_into(generations, connection)
+            connection.execute(insert.on_conflict_do_nothing(), rows)
         except exc.StatementError as error:
             if isinstance(error, exc.DBAPIError) and not isinstance(error, _BAD_ROW):
                 raise

@@ -23,6 +23,7 @@ from gglib_core.swaps import (
     bounded,
     page_of,
 )
+from gglib_runtime.catalog.database import insert_into
 from gglib_runtime.swaps.tables import swaps
 
 _PLAIN = (
@@ -53,7 +54,7 @@ _TEACHING_ROWS = 1000
 
 def write_swaps(connection: Connection, recorded: Sequence[Swap]) -> None:
     """Insert them, or put them in the place of what has their ids."""
-    insert = _insert(connection)
+    insert = insert_into(swaps, connection)
     changed = {column.name: insert.excluded[column.name] for column in swaps.c}
     statement = insert.on_conflict_do_update(index_elements=[swaps.c.id], set_=changed)
     connection.execute(statement, [_row(swap) for swap in recorded])
@@ -90,15 +91,6 @@ def delete_older(connection: Connection, created: float, *, limit: int) -> int:
     """Delete swaps that were created before; at most `limit`. Returns how many."""
     old = sa.select(swaps.c.id).where(swaps.c.created < created).limit(limit)
     return connection.execute(swaps.delete().where(swaps.c.id.in_(old))).rowcount
-
-
-def _insert(connection: Connection) -> Any:  # noqa: ANN401 -- the two have no type in common
-    # Each imports its whole dialect, and the connection has one of them already.
-    if connection.dialect.name == "sqlite":
-        from sqlalchemy.dialects.sqlite import insert
-    else:
-        from sqlalchemy.dialects.postgresql import insert
-    return insert(swaps)
 
 
 def _row(swap: Swap) -> dict[str, Any]:
