@@ -17,7 +17,9 @@ from gglib_core.models import ModelState, Target
 from gglib_core.ports import Lease, ModelCatalog, ModelRuntime
 from gglib_proxy.books import Books
 from gglib_proxy.client import ClientConnection
+from gglib_proxy.control_exchange import ControlExchange
 from gglib_proxy.door.door import OPEN, Door, Entry
+from gglib_proxy.engine_exchange import EngineExchange
 from gglib_proxy.exchange import Exchange
 from gglib_proxy.http1.requests import Request
 from gglib_proxy.limits import Limits
@@ -58,9 +60,8 @@ class DataPlane:
     buffered_bytes: int = 0
     connections: Members[ClientConnection] = field(default_factory=Members[ClientConnection])
     handshakes: Members[TlsConnection] = field(default_factory=Members[TlsConnection])
-    exchanges: Members[Exchange] = field(default_factory=Members[Exchange])
-    """With engines."""
-    control_exchanges: Members[Exchange] = field(default_factory=Members[Exchange])
+    exchanges: Members[EngineExchange] = field(default_factory=Members[EngineExchange])
+    control_exchanges: Members[ControlExchange] = field(default_factory=Members[ControlExchange])
     _origins: dict[str, Origin] = field(default_factory=dict[str, Origin])
     _control: asyncio.Future[Origin] | None = None
 
@@ -85,10 +86,13 @@ class DataPlane:
         self, client: ClientConnection, request: Request, route: Route, entry: Entry
     ) -> Exchange:
         """A new exchange, still to be started."""
-        group = self.exchanges if route.plane is _INFERENCE else self.control_exchanges
-        exchange = Exchange(self, group, client, request, route, entry)
-        group.add(exchange)
-        return exchange
+        if route.plane is _INFERENCE:
+            exchange = EngineExchange(self, client, request, route, entry)
+            self.exchanges.add(exchange)
+            return exchange
+        asked = ControlExchange(self, client, request, route, entry)
+        self.control_exchanges.add(asked)
+        return asked
 
     def waiting_for(self, model_name: str | None) -> str:
         """What a request that waits for the model waits for, and for about how long."""

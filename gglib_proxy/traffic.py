@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from gglib_core.errors import RequestCancelled
 from gglib_proxy.data_plane import DataPlane
-from gglib_proxy.exchange import Exchange
+from gglib_proxy.engine_exchange import EngineExchange
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +74,7 @@ class Traffic:
         self._plane.is_paused = False
 
 
-def _in_flight(exchange: Exchange, now: float) -> RequestInFlight:
+def _in_flight(exchange: EngineExchange, now: float) -> RequestInFlight:
     key = exchange.caller.key
     return RequestInFlight(
         id=exchange.request_id,
