@@ -179,12 +179,13 @@ class Account:
 
     def answer_received(self, pieces: list[bytes], now: float) -> None:
         """Pieces of the answer's body have come."""
-        if self._first_byte is None:
+        if self._reader is not None:
+            self._reader.feed(pieces)
+        elif self._first_byte is None:
             self._first_byte = now
             self._pieces = pieces
         elif self._is_event_stream is not None:
-            if self._reader is None:
-                self._reader = self._begin_reading(self._is_event_stream)
+            self._reader = self._begin_reading(self._is_event_stream)
             self._reader.feed(pieces)
 
     def _begin_reading(self, is_stream: bool) -> UsageReader:

@@ -25,8 +25,8 @@ class EventBorder:
         """Take the next pieces, none of which is empty."""
         end = pieces[-1]
         if len(end) < _LONGEST_BORDER:
-            end = b"".join((self._tail, *pieces[-_LONGEST_BORDER:]))
-        self._tail = end[-_LONGEST_BORDER:]
+            end = b"".join((self._tail[-_LONGEST_BORDER:], *pieces[-_LONGEST_BORDER:]))
+        self._tail = end
 
 
 def comment(text: str) -> bytes:

@@ -126,8 +126,9 @@ class UsageReader:
     def feed(self, pieces: list[bytes]) -> None:
         """Take the next pieces; they are kept only as far as they are looked at."""
         self._pieces += len(pieces)
-        if self._tail is not None:
-            self._tail.extend(pieces)
+        tail = self._tail
+        if tail is not None:
+            tail.extend(pieces)
             return
         self._head += pieces
         for piece in pieces:

@@ -7,6 +7,7 @@ parses a second response without being asked; see `ResponseReader`.
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 import httptools
@@ -33,6 +34,10 @@ CLOSE: Final = Framing.CLOSE
 MAX_OVERHEAD_BYTES = 256 * 1024
 """Of a response's head, and of what stands between two pieces of its body."""
 _HEAD_END = b"\r\n\r\n"
+_LINE_END = b"\r\n"
+_NO_CHUNK = b"\r\n"
+"""What no chunk begins with."""
+_MOST_DIGITS = 8
 _CHECKED = frozenset(
     {b"content-length", b"transfer-encoding", b"content-type", b"content-encoding"}
 )
@@ -74,11 +79,14 @@ class ResponseReader:
 
     After `feed`: `head` is set once when a final head has come, `chunks` holds the body bytes of
     this feed, `is_complete` says that the response ended, `is_reusable` whether another request may
-    follow on the connection.
+    follow on the connection. Where all that was fed is one chunk as most programs write it,
+    `whole_chunk` is that, with its size and its end, and may be written to another as it is.
     """
 
     __slots__ = (
         "_headers",
+        "_is_between_chunks",
+        "_is_chunk_ended",
         "_is_head_request",
         "_is_informational",
         "_missing_bytes",
@@ -91,6 +99,7 @@ class ResponseReader:
         "is_complete",
         "is_reusable",
         "is_started",
+        "whole_chunk",
     )
 
     def __init__(self) -> None:
@@ -106,6 +115,9 @@ class ResponseReader:
         self._is_head_request = is_head_request
         self._overhead_bytes = 0
         self._missing_bytes = 0  # of a body that is not parsed
+        self._is_chunk_ended = False  # the one that the parser has read last
+        self._is_between_chunks = False  # where the parser stands: it may be spared whole ones
+        self.whole_chunk: bytes | None = None
         self.head: ResponseHead | None = None
         self.chunks: list[bytes] = []
         self.is_complete = False
@@ -115,9 +127,18 @@ class ResponseReader:
     def close(self) -> None:
         """Let go of the parser, which refers to this reader."""
         self._parser = None
+        self._is_between_chunks = False
 
     def feed(self, data: bytes) -> None:
         """Read; raises ResponseError unless the response is complete by then."""
+        if self._is_between_chunks:
+            start = _start_of_chunk(len(data))
+            if data.startswith(start) and data.endswith(_LINE_END):
+                self.chunks = [data[len(start) : -2]]
+                self.whole_chunk = data
+                return
+            self._is_between_chunks = False
+            self.whole_chunk = None
         parser = self._parser
         if parser is None:
             return
@@ -192,6 +213,7 @@ class ResponseReader:
             return
         if problem is not None:
             raise ResponseError(problem)
+        self._is_between_chunks = self._is_chunk_ended and data.endswith(_LINE_END)
         # Heads and trailers are held until they are whole: they may not grow for ever.
         self._overhead_bytes = 0 if self.chunks else self._overhead_bytes + len(data)
         if self._overhead_bytes > MAX_OVERHEAD_BYTES:
@@ -200,6 +222,7 @@ class ResponseReader:
     def end(self, *, is_clean: bool) -> None:
         """The upstream closed, cleanly or not; raises ResponseError unless the body ends so."""
         self.chunks = []
+        self.whole_chunk = None
         if self.is_complete:
             return
         if self.head is None or self.head.framing is not CLOSE or not is_clean:
@@ -246,9 +269,26 @@ class ResponseReader:
         if not self._is_head_request:
             self.chunks.append(body)
 
+    def on_chunk_header(self) -> None:
+        self._is_chunk_ended = False
+
+    def on_chunk_complete(self) -> None:
+        self._is_chunk_ended = True
+
     def on_message_complete(self) -> None:
         if not self._is_informational:
             self.is_complete = True
+
+
+@lru_cache(maxsize=1024)
+def _start_of_chunk(length: int) -> bytes:
+    """What `length` bytes begin with if they are one chunk, its size in as few digits as it has."""
+    for digits in range(1, _MOST_DIGITS + 1):
+        size = length - digits - 2 * len(_LINE_END)
+        start = b"%x\r\n" % max(size, 0)
+        if size > 0 and len(start) == digits + len(_LINE_END):
+            return start
+    return _NO_CHUNK
 
 
 def _head_too_large() -> ResponseError:
