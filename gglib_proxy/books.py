@@ -18,7 +18,6 @@ from gglib_core.generations import (
     InMemoryGenerationLog,
 )
 from gglib_core.keys import Endpoint
-from gglib_core.models import Model
 from gglib_core.ports import Lease
 from gglib_core.rate_limiting import (
     Demand,
@@ -29,6 +28,7 @@ from gglib_core.rate_limiting import (
 )
 from gglib_core.tracing import RequestTracer
 from gglib_proxy.door.door import Entry
+from gglib_proxy.gate import Passage
 from gglib_proxy.identifiers import number_source
 from gglib_proxy.routes import Route
 from gglib_proxy.tally import Tally
@@ -54,29 +54,12 @@ class Books:
     clock: Callable[[], float] = time.time
     """Unix seconds."""
 
-    def open_account(
-        self,
-        entry: Entry,
-        route: Route,
-        model: Model,
-        *,
-        ending: str,
-        prompt_bytes: int | None,
-        answer: int,
-        answers: int = 1,
-        prompts: int = 1,
-    ) -> Account:
-        """Begin the account of a request for `model`; raises LimitError where none is left.
-
-        `answer` are the most tokens that all of its `answers` to its `prompts` may have; without
-        `prompt_bytes` it takes none at all.
-        """
+    def open_account(self, entry: Entry, route: Route, passage: Passage, *, ending: str) -> Account:
+        """Begin the account of a request that passed; raises LimitError where none is left."""
         reservation = None
         if not self.limiter.is_unlimited(entry.caller):
-            reservation = self._reserve(entry, _demand(route, model, prompt_bytes, answer))
-        account = Account(self, entry, route, model, reservation, ending, prompt_bytes)
-        account.answers, account.prompts = answers, prompts
-        return account
+            reservation = self._reserve(entry, _demand(route, passage))
+        return Account(self, entry, route, passage, reservation, ending)
 
     def reserve_look(self, entry: Entry, route: Route) -> Reservation | None:
         """For a request that asks no model; raises LimitError where none is left."""
@@ -108,8 +91,9 @@ _CODES: Mapping[str, str] = {
 }
 
 
-def _demand(route: Route, model: Model, prompt_bytes: int | None, answer: int) -> Demand:
-    prompt = (prompt_bytes or 0) // BYTES_PER_TOKEN
+def _demand(route: Route, passage: Passage) -> Demand:
+    model = passage.model
+    prompt, answer = (passage.prompt_bytes or 0) // BYTES_PER_TOKEN, passage.answer_tokens
     price = model.input_cost_per_1k * prompt + model.output_cost_per_1k * answer
     return Demand(
         model=model.name,
@@ -129,15 +113,11 @@ class Account:
         "_entry",
         "_first_byte",
         "_is_event_stream",
-        "_model",
+        "_passage",
         "_pieces",
-        "_prompt_bytes",
         "_reader",
         "_reservation",
         "_route",
-        "answers",
-        "is_stream",
-        "prompts",
     )
 
     def __init__(
@@ -145,21 +125,17 @@ class Account:
         books: Books,
         entry: Entry,
         route: Route,
-        model: Model,
+        passage: Passage,
         reservation: Reservation | None,
         ending: str,
-        prompt_bytes: int | None = 0,
     ) -> None:
         self._books = books
         self._entry = entry
         self._route = route
-        self._model = model
+        self._passage = passage
         self._reservation = reservation
         self._ending = ending
-        self._prompt_bytes = prompt_bytes
         self._created = books.clock()
-        self.is_stream = False
-        self.answers = self.prompts = 1
         self._first_byte: float | None = None
         self._is_event_stream: bool | None = None  # the answer, where it says what it took
         self._pieces: list[bytes] | None = None  # that came first; most answers come at once
@@ -196,21 +172,21 @@ class Account:
 
     def _used(self, *, is_whole: bool) -> Usage:
         if self._reader is not None:
-            return self._reader.usage(is_whole=is_whole, answers=self.answers)
+            return self._reader.usage(is_whole=is_whole, answers=self._passage.answers)
         if self._is_event_stream is None:
             return _NOTHING_USED
         return usage_of(
             self._pieces or [],
             is_stream=self._is_event_stream,
             is_whole=is_whole,
-            answers=self.answers,
+            answers=self._passage.answers,
         )
 
     def _prompt_at_least(self, told: int) -> int:
         """Whatever became of the answer, the prompt was read; of many, one is told of."""
-        if self.prompts == 1 and told:
+        if self._passage.prompts == 1 and told:
             return told
-        return max(told, (self._prompt_bytes or 0) // BYTES_PER_TOKEN)
+        return max(told, (self._passage.prompt_bytes or 0) // BYTES_PER_TOKEN)
 
     def close(
         self,
@@ -229,10 +205,11 @@ class Account:
         One that `is_sent` has reached an engine. If its client has left, the engine has read the
         prompt all the same, as far as anybody knows.
         """
-        books, model, key = self._books, self._model, self._entry.caller.key
+        books, passage, key = self._books, self._passage, self._entry.caller.key
+        model = passage.model
         usage, first = self._used(is_whole=is_whole), self._first_byte
         prompt, completion = usage.prompt_tokens, usage.completion_tokens
-        is_estimated = usage.is_estimated and is_sent and self._prompt_bytes is not None
+        is_estimated = usage.is_estimated and is_sent and passage.prompt_bytes is not None
         if is_estimated and (self._is_event_stream is not None or status == CLIENT_LEFT):
             prompt = self._prompt_at_least(prompt)
         prompt_cost = completion_cost = 0.0
@@ -261,7 +238,7 @@ class Account:
             target,
             health,
             self._route.path,
-            self.is_stream,
+            passage.is_stream,
             status,
             error,
             usage.finish_reason,

@@ -62,11 +62,13 @@ class DataPlane:
     handshakes: Members[TlsConnection] = field(default_factory=Members[TlsConnection])
     exchanges: Members[EngineExchange] = field(default_factory=Members[EngineExchange])
     control_exchanges: Members[ControlExchange] = field(default_factory=Members[ControlExchange])
+    now: Callable[[], float] = field(init=False)
+    """The time by the event loop's clock, in seconds."""
     _origins: dict[str, Origin] = field(default_factory=dict[str, Origin])
     _control: asyncio.Future[Origin] | None = None
 
-    def now(self) -> float:
-        return self.loop.time()
+    def __post_init__(self) -> None:
+        self.now = self.loop.time
 
     # Exchanges
 

@@ -21,7 +21,7 @@ from gglib_core.swaps import Requester
 from gglib_core.tracing import TRACE_HEADERS, RequestTrace, RequestTracer
 from gglib_proxy.books import Account
 from gglib_proxy.door.door import Entry
-from gglib_proxy.event_stream import EventBorder, comment
+from gglib_proxy.event_stream import BEGINNING, comment
 from gglib_proxy.exchange import FIRST_ERROR, Exchange
 from gglib_proxy.folded_answer import FoldedAnswer
 from gglib_proxy.gate import Passage, pass_gate
@@ -154,20 +154,11 @@ class EngineExchange(Exchange):
 
     def _pass(self) -> Passage:
         passage = self._passage = pass_gate(self._plane, self.request, self.route, self._entry)
-        model = passage.model
-        self.model_name = model.name
+        self.model_name = passage.model.name
         if passage.may_load:
             self._account = self._plane.books.open_account(
-                self._entry,
-                self.route,
-                model,
-                ending=self._ending,
-                prompt_bytes=passage.prompt_bytes,
-                answer=passage.answer_tokens,
-                answers=passage.answers,
-                prompts=passage.prompts,
+                self._entry, self.route, passage, ending=self._ending
             )
-            self._account.is_stream = passage.is_stream
         if passage.is_stream:
             self.is_stream = True
             self._comment_at = self._started + self._plane.limits.stream_grace_seconds
@@ -312,7 +303,7 @@ class EngineExchange(Exchange):
         if not self._is_head_sent:
             self._is_head_sent = True
             self._framing = CLOSE if self.request.is_http10 else CHUNKED
-            self._border = EventBorder()
+            self._end_of_stream = BEGINNING
             out.append(
                 stream_head(
                     keep_alive=self._is_connection_kept(),

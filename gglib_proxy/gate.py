@@ -54,14 +54,21 @@ class Passage:
     """The request target for the engine."""
     is_stream: bool = False
     may_load: bool = True
-    answer_tokens: int = 0
-    """The most that all answers may have, as far as the request says or one would think."""
+    envelope: Envelope | None = None
+    """What the request says, where the model is to generate."""
     answers: int = 1
     """How many it asks for."""
     prompts: int = 1
     """How many it has."""
     prompt_bytes: int | None = 0
     """What of the body is prompt, as far as one can tell; None where no model is run."""
+
+    @property
+    def answer_tokens(self) -> int:
+        """The most that all answers may have, as far as the request says or one would think."""
+        if self.envelope is None:
+            return 0
+        return (self.envelope.answer_tokens or ANSWER_TOKENS) * self.answers
 
 
 def pass_gate(plane: DataPlane, request: Request, route: Route, entry: Entry) -> Passage:
@@ -73,7 +80,6 @@ def pass_gate(plane: DataPlane, request: Request, route: Route, entry: Entry) ->
         request.body, has_inputs=route.has_inputs, has_prompts=route.has_prompts
     )
     model = _named(plane, envelope.model, entry) if envelope.model else _unnamed(plane, entry)
-    entry.check_model(model.name)
     if route.capability is not None and route.capability not in model.capabilities:
         raise MissingCapability(model.name, route.capability, sorted(model.capabilities))
     prompts = envelope.prompts
@@ -83,15 +89,11 @@ def pass_gate(plane: DataPlane, request: Request, route: Route, entry: Entry) ->
         _context(plane, model, envelope.num_ctx),
         request.target,
         is_stream=route.can_stream and bool(envelope.stream),
-        answer_tokens=_answer_tokens(envelope, answers) if route.can_stream else 0,
+        envelope=envelope if route.can_stream else None,
         answers=answers,
         prompts=prompts,
         prompt_bytes=prompt_bytes(request.body) if route.runs_model else None,
     )
-
-
-def _answer_tokens(envelope: Envelope, answers: int) -> int:
-    return (envelope.answer_tokens or ANSWER_TOKENS) * answers
 
 
 def _pass_by_query(plane: DataPlane, request: Request, entry: Entry) -> Passage:
@@ -100,20 +102,19 @@ def _pass_by_query(plane: DataPlane, request: Request, entry: Entry) -> Passage:
         model = _named(plane, name, entry)
     else:
         found = _resident(plane)
-        if found is None:
+        if found is None or not entry.may_use_model(found.name):
             raise ModelNotLoaded(None)
         model = found
-    entry.check_model(model.name)
     return Passage(model, 0, request.target, may_load=False)
 
 
 def _pass_by_path(plane: DataPlane, request: Request, entry: Entry) -> Passage:
     ways = split_upstream_path(request.path[len(UPSTREAM_PREFIX) :])
-    found = ((plane.catalog.resolve_model(name), rest) for name, rest in ways if name)
-    model, rest = next(((model, rest) for model, rest in found if model), (None, b""))
-    if model is None:
-        raise _unknown(plane, ways[-1][0], entry)
-    entry.check_model(model.name)
+    name, rest = next(
+        ((name, rest) for name, rest in ways if name and plane.catalog.resolve_model(name)),
+        ways[-1],
+    )
+    model = _named(plane, name, entry)
     target = rest + b"?" + request.query if request.query else rest
     if request.method in ("GET", "HEAD"):
         return Passage(model, 0, target, may_load=False)
@@ -129,7 +130,7 @@ def _pass_by_path(plane: DataPlane, request: Request, entry: Entry) -> Passage:
         _context(plane, model, envelope.num_ctx),
         target,
         is_stream=route.can_stream and bool(envelope.stream),
-        answer_tokens=_answer_tokens(envelope, answers) if route.can_stream else 0,
+        envelope=envelope if route.can_stream else None,
         answers=answers,
         prompts=prompts,
         prompt_bytes=None if is_shared_state else _prompt_bytes(request, route),
@@ -159,9 +160,11 @@ def _context(plane: DataPlane, model: Model, asked: int | None) -> int:
 
 
 def _named(plane: DataPlane, name: str, entry: Entry) -> Model:
+    """The model of that name, alias or id, which the caller may use."""
     model = plane.catalog.resolve_model(name)
     if model is None:
         raise _unknown(plane, name, entry)
+    entry.check_model(model.name, name)
     return model
 
 
@@ -185,12 +188,16 @@ def _resident(plane: DataPlane) -> Model | None:
 def _unnamed(plane: DataPlane, entry: Entry) -> Model:
     """The model for a request that names none: the resident, the default, or the only one.
 
-    The caller must be able to use the first or the last of them.
+    Whichever of them the caller may use.
     """
     if (model := _resident(plane)) and entry.may_use_model(model.name):
         return model
     if plane.default_model is not None:
-        return _named(plane, plane.default_model, entry)
+        model = plane.catalog.resolve_model(plane.default_model)
+        if model is not None and entry.may_use_model(model.name):
+            return model
+        if not entry.models:
+            raise _unknown(plane, plane.default_model, entry)
     models = _usable(plane, entry)
     if len(models) != 1:
         raise NoModelNamed(len(models))
