@@ -247,9 +247,10 @@ class EveryModelPinned(AdmissionError):
     """There is no room for the model: all that are loaded are pinned."""
 
     def __init__(self, model: str, pinned: Sequence[str]) -> None:
-        names = ", ".join(pinned)
+        self.pinned = tuple(pinned)
+        """Not for everybody: the caller need not know of those models."""
         super().__init__(
-            f"There is no room for {model!r}: every loaded model is pinned ({names}). "
+            f"There is no room for {model!r}: every loaded model is pinned. "
             "Unload one, unpin one, or raise max_resident."
         )
 

@@ -103,6 +103,8 @@ class GenerationFilter:
     """Unix milliseconds, inclusive."""
     until_ms: int | None = None
     """Unix milliseconds, exclusive."""
+    among_models: frozenset[str] | None = None
+    """The names of the models of which there may be records among them."""
 
     def matches(self, generation: Generation) -> bool:
         """Whether the record is one of those that are wanted."""
@@ -118,6 +120,7 @@ class GenerationFilter:
             all(wanted is None or wanted == value for wanted, value in wanted_values)
             and (self.since_ms is None or generation.created_ms >= self.since_ms)
             and (self.until_ms is None or generation.created_ms < self.until_ms)
+            and (self.among_models is None or generation.model in self.among_models)
         )
 
 

@@ -5,7 +5,7 @@ Imports prometheus-client, so it is itself imported at the first scrape only, an
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import choose_encoder
@@ -19,51 +19,63 @@ from prometheus_client.metrics_core import (
 )
 from prometheus_client.registry import Collector
 
-from gglib_proxy.control.metric_table import METRICS, Kind, Metric
+from gglib_core.keys import is_one_of
+from gglib_proxy.control.metric_table import METRICS, MODEL, Kind, Metric, Sample
 from gglib_proxy.meters import Measurements
 from gglib_proxy.tally import Histogram
 
 
-def render(now: Measurements, accept: str) -> tuple[bytes, str]:
-    """The text and its content type, as the header `accept` asks for."""
+def render(now: Measurements, accept: str, models: tuple[str, ...] = ()) -> tuple[bytes, str]:
+    """The text and its content type, as the header `accept` asks for.
+
+    Of single models, only those are shown that the globs `models` name; without any, all.
+    """
     encode, content_type = choose_encoder(accept)
     registry = CollectorRegistry(auto_describe=False)
     ProcessCollector(registry=registry)
-    registry.register(_Measured(now))
+    registry.register(_Measured(now, models))
     return encode(registry), content_type
 
 
 class _Measured(Collector):
-    def __init__(self, now: Measurements) -> None:
+    def __init__(self, now: Measurements, models: tuple[str, ...]) -> None:
         self._now = now
+        self._models = models
 
     def describe(self) -> list[Family]:
         return []  # registering would else collect once more than needed
 
     def collect(self) -> Iterator[Family]:
         for metric in METRICS:
-            yield _FAMILIES[metric.kind](metric, self._now)
+            yield _FAMILIES[metric.kind](metric, self._samples(metric))
+
+    def _samples(self, metric: Metric) -> Iterable[Sample]:
+        samples = metric.read(self._now)
+        if not self._models or MODEL not in metric.labels:
+            return samples
+        at = metric.labels.index(MODEL)
+        return [each for each in samples if is_one_of(self._models, each[0][at])]
 
 
-def _counter(metric: Metric, now: Measurements) -> Family:
+def _counter(metric: Metric, samples: Iterable[Sample]) -> Family:
     family = CounterMetricFamily(metric.name, metric.meaning, labels=metric.labels)
-    for labels, value in metric.read(now):
+    for labels, value in samples:
         assert not isinstance(value, Histogram)
         family.add_metric(labels, value)
     return family
 
 
-def _gauge(metric: Metric, now: Measurements) -> Family:
+def _gauge(metric: Metric, samples: Iterable[Sample]) -> Family:
     family = GaugeMetricFamily(metric.name, metric.meaning, labels=metric.labels)
-    for labels, value in metric.read(now):
+    for labels, value in samples:
         assert not isinstance(value, Histogram)
         family.add_metric(labels, value)
     return family
 
 
-def _histogram(metric: Metric, now: Measurements) -> Family:
+def _histogram(metric: Metric, samples: Iterable[Sample]) -> Family:
     family = HistogramMetricFamily(metric.name, metric.meaning, labels=metric.labels)
-    for labels, value in metric.read(now):
+    for labels, value in samples:
         assert isinstance(value, Histogram)
         family.add_metric(labels, _buckets(value, metric.scale), value.total * metric.scale)
     return family

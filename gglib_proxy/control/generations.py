@@ -1,7 +1,8 @@
 """`/v1/generation` and `/v1/generations`: the records of requests, for those who made them.
 
-A caller sees what its own key has done; who may read logs or administer sees all, and so does the
-owner of the process. Not here: what the parameters mean, and how a record is written.
+A caller sees what its own key has done; who may read logs sees all of the models that the key is
+for; who administers sees all, and so does the owner of the process. Not here: what the parameters
+mean, and how a record is written.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from gglib_core.generations import (
     GenerationFollower,
     GenerationPage,
 )
+from gglib_core.keys import is_one_of
 from gglib_proxy.control.answers import json_answer, json_bytes
 from gglib_proxy.control.context import ControlContext
 from gglib_proxy.control.generation_query import MAX_LIMIT, GenerationQuery, read_query
@@ -77,23 +79,30 @@ def generation_routes(context: ControlContext) -> Blueprint:
 
 async def _find(context: ControlContext, generation_id: str, viewer: Viewer) -> Generation | None:
     if viewer.sees_all:
-        return await context.generations.find(generation_id)
+        found = await context.generations.find(generation_id)
+        is_shown = found is not None and is_one_of(viewer.shown_models, found.model)
+        return found if is_shown else None
     if viewer.key_id is None:
         return None
     return await context.generations.find(generation_id, key_id=viewer.key_id)
 
 
 async def _page(context: ControlContext, query: GenerationQuery, viewer: Viewer) -> GenerationPage:
-    wanted = _visible(query.wanted, viewer)
+    wanted = _visible(context, query.wanted, viewer)
     if wanted is None:
         return _EMPTY
     return await context.generations.page(wanted, limit=query.limit, cursor=query.cursor)
 
 
-def _visible(wanted: GenerationFilter, viewer: Viewer) -> GenerationFilter | None:
+def _visible(
+    context: ControlContext, wanted: GenerationFilter, viewer: Viewer
+) -> GenerationFilter | None:
     """What of that the viewer may see; None where it is nothing."""
     if viewer.sees_all:
-        return wanted
+        if not viewer.shown_models:
+            return wanted
+        shown = viewer.usable(context.catalog.list_models())
+        return dataclasses.replace(wanted, among_models=frozenset(each.name for each in shown))
     if viewer.key_id is None or wanted.key_id not in (None, viewer.key_id):
         return None
     return dataclasses.replace(wanted, key_id=viewer.key_id)
@@ -147,7 +156,7 @@ async def _csv(
 def _followed(context: ControlContext, query: GenerationQuery, viewer: Viewer) -> Response:
     """A HEAD has no body, so there is nothing to wait for."""
     events: AsyncIterator[bytes] | bytes = b""
-    wanted = _visible(query.wanted, viewer)
+    wanted = _visible(context, query.wanted, viewer)
     if request.method != "HEAD" and wanted is not None:
         events = _events(context, wanted)
     response = Response(events, content_type="text/event-stream")

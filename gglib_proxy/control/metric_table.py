@@ -16,6 +16,8 @@ from gglib_core.models import RunningModel
 from gglib_proxy.meters import Load, Measurements
 from gglib_proxy.tally import SECONDS, Histogram, ModelTally
 
+MODEL = "model"
+"""The label that names a model; nowhere else do metrics name one."""
 WENT_WELL = "none"
 """The label `error` of what had none."""
 

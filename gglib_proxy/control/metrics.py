@@ -11,6 +11,7 @@ import importlib
 from quart import Blueprint, Response, request
 
 from gglib_proxy.control.context import ControlContext
+from gglib_proxy.control.viewer import viewer_of
 
 
 def metric_routes(context: ControlContext) -> Blueprint:
@@ -24,7 +25,10 @@ def metric_routes(context: ControlContext) -> Blueprint:
             importlib.import_module, "gglib_proxy.control.exposition"
         )
         text, content_type = await asyncio.to_thread(
-            exposition.render, now, request.headers.get("accept", "")
+            exposition.render,
+            now,
+            request.headers.get("accept", ""),
+            viewer_of(request.headers).shown_models,
         )
         return Response(text, content_type=content_type)
 

@@ -41,17 +41,24 @@ class Viewer:
     key_mask: str = ""
     models: tuple[str, ...] = ()
     """Globs of the models that the viewer may use; without any, all."""
+    is_admin: bool = False
+
+    @property
+    def shown_models(self) -> tuple[str, ...]:
+        """Globs of the models that the viewer may be told of; without any, all."""
+        return () if self.is_admin else self.models
 
     def find_model(self, catalog: ModelCatalog, name: str) -> Model:
         """The model of that name, alias or id.
 
-        Raises UnknownModel, which names the nearest, and OutOfScope.
+        Raises UnknownModel, which names the nearest, and OutOfScope, which does not tell whose
+        alias or id it was.
         """
         model = catalog.resolve_model(name)
         if model is None:
             raise UnknownModel(name, nearest_names(name, self.usable(catalog.list_models())))
         if not is_one_of(self.models, model.name):
-            raise OutOfScope(self.key_mask, f"the model {model.name!r}")
+            raise OutOfScope(self.key_mask, f"the model {name!r}")
         return model
 
     def usable(self, models: Sequence[Model]) -> Sequence[Model]:
@@ -69,4 +76,5 @@ def viewer_of(headers: Headers) -> Viewer:
         sees_all=PEER_HEADER not in headers or not _SEES_ALL.isdisjoint(scopes),
         key_mask=headers.get(KEY_HEADER, ""),
         models=_decode_globs(headers.get(MODELS_HEADER, "[]")),
+        is_admin=PEER_HEADER not in headers or Endpoint.ADMIN in scopes,
     )

@@ -101,11 +101,14 @@ class Entry:
         key = self.caller.key
         return key is None or self.rules.keys.is_open or key.may_use_model(name)
 
-    def check_model(self, name: str) -> None:
-        """Raise OutOfScope unless the caller may use the model of that name."""
+    def check_model(self, name: str, asked: str) -> None:
+        """Raise OutOfScope unless the caller may use the model of that name.
+
+        It tells what was `asked` for, which may be an alias or an id, and not whose that is.
+        """
         key = self.caller.key
         if key is not None and not self.rules.keys.is_open and not key.may_use_model(name):
-            raise OutOfScope(key.mask, f"the model {name!r}")
+            raise OutOfScope(key.mask, f"the model {asked!r}")
 
 
 class Door:

@@ -151,6 +151,8 @@ def _conditions(wanted: GenerationFilter) -> list[sa.ColumnElement[bool]]:
         conditions.append(_columns.created_ms >= wanted.since_ms)
     if wanted.until_ms is not None:
         conditions.append(_columns.created_ms < wanted.until_ms)
+    if wanted.among_models is not None:
+        conditions.append(_columns.model.in_(sorted(wanted.among_models)))
     return conditions
 
 

@@ -47,5 +47,5 @@ class SupervisorTurning:
         for each in ending:
             seconds = now - self._ending_since[each.launch_id]
             if seconds >= self._limit:
-                return f"the engine of {each.name!r} (process {each.pid}) does not end"
+                return f"an engine (process {each.pid}) does not end"  # strangers see this
         return None

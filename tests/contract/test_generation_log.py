@@ -265,6 +265,10 @@ FILTERED = (
         (GenerationFilter(since_ms=20, until_ms=40), "cb"),
         (GenerationFilter(model="two", has_failed=True, key_id=1), "d"),
         (GenerationFilter(model="one", since_ms=11, until_ms=50), ""),
+        (GenerationFilter(among_models=frozenset({"one"})), "ea"),
+        (GenerationFilter(among_models=frozenset({"one", "two", "none"})), "edcba"),
+        (GenerationFilter(among_models=frozenset()), ""),
+        (GenerationFilter(among_models=frozenset({"one"}), model="two"), ""),
     ],
 )
 async def test_a_filter_says_which_records_are_shown_and_followed(

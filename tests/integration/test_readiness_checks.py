@@ -66,7 +66,7 @@ async def test_an_engine_that_does_not_end_is_a_problem() -> None:
     runtime.show(ALPHA, ModelState.STOPPING, leases=0, launch_id="launch-1", pid=77)
     assert await check.problem() is None
     now += 5.0 + STUCK_SECONDS
-    assert await check.problem() == "the engine of 'alpha' (process 77) does not end"
+    assert await check.problem() == "an engine (process 77) does not end"
     runtime.show(ALPHA, ModelState.STOPPING, leases=0, launch_id="launch-2", pid=78)
     assert await check.problem() is None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html
 import json
 from typing import Any
@@ -9,10 +10,17 @@ from typing import Any
 import pytest
 from quart.testing import QuartClient
 
+from gglib_core.generations import InMemoryGenerationLog
+from gglib_core.models import ModelState
+from gglib_core.server_log import SilentServerLog
 from gglib_core.swaps import Requester, SwapCause
+from gglib_proxy.control.admin.logs import log_routes
 from gglib_proxy.control.app import create_app
+from gglib_proxy.meters import Meters
+from gglib_proxy.tally import Tally
 from tests.catalog_entries import model
 from tests.control_plane import THROUGH_DATA_PLANE, FakeModelRuntime, control_context
+from tests.generations import generation
 
 MINE, THEIRS = model(1, "mine-1", aliases=("m",)), model(2, "theirs", aliases=("mine-2",))
 KEY = THROUGH_DATA_PLANE | {
@@ -70,6 +78,8 @@ async def test_another_model_is_neither_shown_nor_loaded(
         error = (await answer.get_json())["error"]
         assert error["code"] == "out_of_scope"
         assert "gg-abc***xyz" in error["message"]
+        assert f"{name!r}" in error["message"]
+        assert name == "theirs" or "theirs" not in error["message"]
     assert runtime.loaded == []
 
 
@@ -94,3 +104,75 @@ async def test_a_wrong_name_is_not_helped_out_with_a_model_of_others(client: Qua
 
     assert "theirs" in await hint({})
     assert "theirs" not in await hint(KEY)
+
+
+async def test_metrics_of_single_models_are_of_those_that_the_caller_may_use(
+    runtime: FakeModelRuntime,
+) -> None:
+    for each in (MINE, THEIRS):
+        runtime.show(each, ModelState.LOADED, leases=1, memory_bytes=4096)
+    tally = Tally()
+    for name, tokens in (("mine-1", 3), ("theirs", 4)):
+        tally.generation_ended(generation(model=name, completion_tokens=tokens))
+    shown = control_context([MINE, THEIRS], runtime=runtime)
+    client = create_app(dataclasses.replace(shown, meters=Meters(tally=tally))).test_client()
+
+    async def scrape(headers: dict[str, str]) -> str:
+        answer = await client.get("/metrics", headers=headers)
+        assert answer.status_code == 200
+        return await answer.get_data(as_text=True)
+
+    assert "theirs" not in (mine := await scrape(KEY))
+    assert 'gglib_completion_tokens_total{model="mine-1"} 3.0' in mine
+    assert "llm_tokens_generated_total 7.0" in mine
+    admin = KEY | {"x-gglib-endpoints": "inference,models,admin"}
+    whole = KEY | {"x-gglib-models": "[]"}
+    for headers in ({}, whole, admin):
+        assert 'gglib_completion_tokens_total{model="theirs"} 4.0' in await scrape(headers)
+
+
+LOGS = KEY | {"x-gglib-endpoints": "logs", "x-gglib-key-id": "1"}
+ADMIN = KEY | {"x-gglib-endpoints": "admin,logs", "x-gglib-key-id": "1"}
+BOTH = ["gen-theirs", "gen-mine"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "ids"),
+    [(LOGS, ["gen-mine"]), (LOGS | {"x-gglib-models": "[]"}, BOTH), (ADMIN, BOTH), ({}, BOTH)],
+)
+async def test_who_reads_the_records_of_all_sees_those_of_the_keys_models(
+    headers: dict[str, str], ids: list[str]
+) -> None:
+    log = InMemoryGenerationLog()
+    for number, name in enumerate(("mine", "theirs")):
+        made = {"model": {"mine": "mine-1"}.get(name, name), "created_ms": number}
+        log.record(generation(id=f"gen-{name}", key_id=9, **made))
+    shown = control_context([MINE, THEIRS], generations=log)
+    client = create_app(shown).test_client()
+    assert await names(client, "/v1/generations", headers) == ids
+    export = await (await client.get("/v1/generations.csv", headers=headers)).get_data(as_text=True)
+    assert ("theirs" in export) == ("gen-theirs" in ids)
+    one = await client.get("/v1/generation?id=gen-theirs", headers=headers)
+    assert one.status_code == (200 if "gen-theirs" in ids else 404)
+    assert (await client.get("/v1/generation?id=gen-mine", headers=headers)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "query", "status"),
+    [
+        (LOGS, "", 403),
+        (LOGS, "?model=theirs", 403),
+        (LOGS, "?model=mine-1", 200),
+        (LOGS | {"x-gglib-models": "[]"}, "", 200),
+        (ADMIN, "", 200),
+        (ADMIN, "?model=mine-1", 200),
+    ],
+)
+async def test_a_log_that_names_all_models_is_not_for_a_key_for_some(
+    headers: dict[str, str], query: str, status: int
+) -> None:
+    context = control_context([MINE, THEIRS])
+    app = create_app(context)
+    app.register_blueprint(log_routes(context, SilentServerLog()))
+    client = app.test_client()
+    assert (await client.get(f"/admin/logs{query}", headers=headers)).status_code == status

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from quart import Blueprint, Response, request
 
-from gglib_core.errors import InvalidRequest
+from gglib_core.errors import InvalidRequest, OutOfScope
 from gglib_core.models import Model
 from gglib_core.server_log import LogLine, ServerLog
 from gglib_proxy.control.admin.documents import LogDocument, LogList
@@ -21,6 +21,7 @@ from gglib_proxy.control.answers import json_answer
 from gglib_proxy.control.context import ControlContext
 from gglib_proxy.control.models import find_model
 from gglib_proxy.control.patience import closed_afterwards, until_stopped
+from gglib_proxy.control.viewer import Viewer, viewer_of
 from gglib_proxy.event_stream import comment
 
 DEFAULT_LINES = 200
@@ -37,6 +38,7 @@ def log_routes(context: ControlContext, log: ServerLog) -> Blueprint:
         count, name = _count(), request.args.get("model")
         model = find_model(context.catalog, name) if name else None
         if model is None:
+            _check_own_log(viewer_of(request.headers))
             source = _Source(log.follow, lambda: map(_document, log.recent_lines(count)), _document)
         else:
             source = _engine_source(context, model, count)
@@ -45,6 +47,12 @@ def log_routes(context: ControlContext, log: ServerLog) -> Blueprint:
         return json_answer(LogList(data=list(source.recent())))
 
     return routes
+
+
+def _check_own_log(viewer: Viewer) -> None:
+    if viewer.shown_models:
+        what = "gglib's own log, which names all models; name one of the key's in `model`"
+        raise OutOfScope(viewer.key_mask, what)
 
 
 @dataclass(frozen=True, slots=True)

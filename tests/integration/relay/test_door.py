@@ -22,7 +22,9 @@ from gglib_proxy.door.addresses import TrustedProxies
 from gglib_proxy.door.door import OPEN, Door, DoorRules
 from gglib_proxy.door.hosts import HostRule
 from gglib_proxy.door.origins import OriginRule
+from tests.catalog_entries import model
 from tests.planes import BODY, STREAM_BODY, Relay, relaying
+from tests.planes import CHAT as CHAT_MODEL
 from tests.raw_http import Answer
 from tests.upstreams import (
     STREAM_END,
@@ -277,6 +279,48 @@ async def test_a_request_without_a_model_goes_to_one_that_its_key_is_for() -> No
         unnamed = {"messages": []}
         assert (await ask(relay, body=unnamed, headers=bearer(PLAIN))).status == 400
         assert (await ask(relay, body=unnamed, headers=bearer(CHAT_ONLY))).status == 200
+
+
+HIDDEN = model(7, "embed-secret", aliases=("e",), capabilities=frozenset({"chat"}))
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "asked"),
+    [
+        ("POST", CHAT, "e"),
+        ("POST", CHAT, "7"),
+        ("POST", "/v1/messages", "7"),
+        ("GET", "/slots?model=7", "7"),
+        ("POST", "/upstream/7/v1/chat/completions", "7"),
+        ("GET", "/upstream/e/slots", "e"),
+    ],
+)
+async def test_who_guesses_at_other_models_learns_no_names(
+    method: str, path: str, asked: str
+) -> None:
+    async with relaying(door=door(), models=[CHAT_MODEL, HIDDEN]) as relay:
+        body = {**BODY, "model": asked}
+        answer = await ask(relay, method, path, body, bearer(CHAT_ONLY))
+        assert answer.status == 403
+        assert f"the model '{asked}'" in answer.body.decode()
+        assert "secret" not in answer.body.decode()
+
+
+async def test_what_is_resident_or_the_default_is_hidden_from_who_may_not_use_it() -> None:
+    hidden = HIDDEN.name
+    async with relaying(
+        door=door(), models=[CHAT_MODEL, HIDDEN], max_resident=1, default_model=hidden
+    ) as relay:
+        loads = await ask(relay, body={**BODY, "model": hidden}, headers=bearer(PLAIN))
+        assert loads.status == 200
+        assert (await ask(relay, "GET", "/slots", None, bearer(PLAIN))).status == 200
+        view = await ask(relay, "GET", "/slots", None, bearer(CHAT_ONLY))
+        assert (view.status, view.json["error"]["code"]) == (409, "model_not_loaded")
+        unnamed = {"messages": []}
+        assert (await ask(relay, body=unnamed, headers=bearer(CHAT_ONLY))).status == 200
+        assert relay.running.ledger.leases[-1].target.model_name == "chat"
+        assert (await ask(relay, body=unnamed, headers=bearer(PLAIN))).status == 200
+        assert relay.running.ledger.leases[-1].target.model_name in ("chat", hidden)
 
 
 async def test_a_key_that_is_switched_off_stops_counting_on_an_open_connection() -> None:
