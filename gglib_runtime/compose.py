@@ -207,6 +207,8 @@ async def _serve(
                 )
             )
 
+        counters = LlamaServerCounters(supervisor.targets, catalog)
+        supervisor.before_stop(counters.read_last)
         await serve(
             listener,
             Services(
@@ -221,7 +223,7 @@ async def _serve(
                     swaps=swaps,
                     queued_generations=lambda: generations.waiting,
                     memory=machine_memory,
-                    engines=LlamaServerCounters(supervisor.targets, catalog),
+                    engines=counters,
                 ),
                 readiness=(
                     database_check,

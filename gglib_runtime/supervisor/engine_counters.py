@@ -1,7 +1,8 @@
 """Reads the counters of engines that were launched with `--metrics`; fills `EngineCounters`.
 
-An engine is asked when somebody wants to know, so what it counted between the last question and its
-end is not seen. Not here: how counters are added up over restarts (`gglib_core.engine_counters`).
+An engine is asked when somebody wants to know, and for the last time before it is stopped. What one
+that dies of itself has counted since it was asked is not seen. Not here: how counters are added up
+over restarts (`gglib_core.engine_counters`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from gglib_runtime.supervisor.probe import ask
 
 ANSWER_SECONDS = 0.5
 """Busy engines answer between two batches; a scrape does not wait longer than this."""
+LAST_ANSWER_SECONDS = 0.01
+"""An engine that is stopped has nothing else to do: it answers in a millisecond or two. The next
+model does not wait for one that does not."""
 _FLAG, _VARIABLE = "--metrics", "LLAMA_ARG_ENDPOINT_METRICS"
 _VALUE = re.compile(rb"^llamacpp:(\w+) (\S+)$", re.MULTILINE)
 
@@ -31,26 +35,32 @@ class LlamaServerCounters:
 
     async def read(self) -> Mapping[str, EngineReading]:
         asked = [target for target in self._targets() if self._has_counters(target)]
-        answers = await asyncio.gather(*map(_ask, asked))
-        gauges: dict[str, Mapping[str, float]] = {}
-        for target, values in zip(asked, answers, strict=True):
-            if values:
-                totals = self._totals.setdefault(target.model_name, CounterTotals())
-                totals.update(target.launch_id, values)
-                gauges[target.model_name] = {key: values[key] for key in GAUGES if key in values}
+        answers = await asyncio.gather(*(self._ask(target, ANSWER_SECONDS) for target in asked))
+        gauges = {
+            target.model_name: {key: values[key] for key in GAUGES if key in values}
+            for target, values in zip(asked, answers, strict=True)
+        }
         return {
             name: EngineReading(totals=totals.totals(), gauges=gauges.get(name, {}))
             for name, totals in self._totals.items()
         }
 
+    async def read_last(self, target: Target) -> None:
+        """Ask an engine that is about to be stopped, if it answers at once. Never fails."""
+        if self._has_counters(target):
+            await self._ask(target, LAST_ANSWER_SECONDS)
+
+    async def _ask(self, target: Target, timeout_seconds: float) -> Mapping[str, float]:
+        body = await ask(target.port, "/metrics", target.api_key, timeout_seconds)
+        values = {} if body is None else parse(body)
+        if values:
+            totals = self._totals.setdefault(target.model_name, CounterTotals())
+            totals.update(target.launch_id, values)
+        return values
+
     def _has_counters(self, target: Target) -> bool:
         spec = self._catalog.resolve_for_launch(target.model_id)
         return spec is not None and (_FLAG in spec.arguments or _VARIABLE in dict(spec.environment))
-
-
-async def _ask(target: Target) -> dict[str, float]:
-    body = await ask(target.port, "/metrics", target.api_key, ANSWER_SECONDS)
-    return {} if body is None else parse(body)
 
 
 def parse(body: bytes) -> dict[str, float]:

@@ -11,7 +11,7 @@ import asyncio
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -43,6 +43,10 @@ from gglib_runtime.supervisor.wedge import watching
 _log = logging.getLogger(__name__)
 
 
+async def _wait_for_nothing(target: Target) -> None:
+    """Nobody wants to look at the engine."""
+
+
 class Supervisor:
     """The engines of one gglib; made by `open_supervisor`. Belongs to one event loop."""
 
@@ -72,6 +76,7 @@ class Supervisor:
         self._ending: Residency | None = None
         self._is_hurried = False
         self._is_closing = False
+        self._before_stop = _wait_for_nothing
         self.last_timings: dict[int, SwapTimings] = {}
         """Of each model's last launch."""
 
@@ -136,6 +141,13 @@ class Supervisor:
     def catalog_changed(self) -> None:
         """Read the catalog anew: running models go on, those that are gone are unloaded."""
         self._desk.refreshed(self._catalog.list_models())
+
+    def before_stop(self, look: Callable[[Target], Awaitable[None]]) -> None:
+        """Let `look` see an engine that is about to be told to end, so that another gets its place.
+
+        It is waited for, so it has to be done within milliseconds; it must not fail.
+        """
+        self._before_stop = look
 
     def begin_shutdown(self) -> None:
         """Reject those that wait and those that come; leases go on until the supervisor closes."""
@@ -208,6 +220,8 @@ class Supervisor:
                 return residency.recycled or exit_error(residency.launch, engine.child)
             # The listeners' closing of idle connections comes first: llama-server waits for them.
             await asyncio.sleep(0)
+            if not (self._is_closing or self._is_hurried):
+                await self._before_stop(engine.target)
             grace_seconds = 0.0 if self._is_hurried else self._settings.stop_grace_seconds
             await engine.child.stop(grace_seconds)
             return None

@@ -39,3 +39,6 @@ def test_counters_of_llama_cpp_survive_its_restart(tmp_path: Path) -> None:
         assert engine_samples(server)["tokens_predicted_total"] == first
         second = server.chat("tiny").json()["usage"]["completion_tokens"]
         assert engine_samples(server)["tokens_predicted_total"] == first + second
+        unseen = server.chat("tiny").json()["usage"]["completion_tokens"]
+        shell.output("unload", "tiny")
+        assert engine_samples(server)["tokens_predicted_total"] == first + second + unseen

@@ -10,7 +10,7 @@ import pytest
 
 from gglib_core.catalog import InMemoryModelCatalog
 from gglib_core.models import Model, Target
-from gglib_runtime.supervisor.engine_counters import LlamaServerCounters
+from gglib_runtime.supervisor.engine_counters import ANSWER_SECONDS, LlamaServerCounters
 from tests.catalog_entries import model
 
 COUNTING = model(1, "counting", arguments=("--metrics",))
@@ -95,3 +95,26 @@ async def test_an_engine_that_does_not_answer_is_shown_as_it_was(
         async with asyncio.timeout(20):
             reading = (await counters.read())["counting"]
         assert (reading.totals, reading.gauges) == ({"n_decode_total": 7}, {})
+
+
+async def test_an_engine_is_asked_for_the_last_time_before_it_is_stopped() -> None:
+    async with open_engine() as engine:
+        target = engine.target(COUNTING, "launch-1")
+        counters = LlamaServerCounters(list, InMemoryModelCatalog([COUNTING]))
+        engine.decoded = 5
+        await counters.read_last(target)
+        assert (await counters.read())["counting"].totals == {"n_decode_total": 5}
+        await counters.read_last(engine.target(COUNTING, "launch-2"))
+        assert (await counters.read())["counting"].totals == {"n_decode_total": 10}
+
+
+async def test_an_engine_that_does_not_answer_at_once_is_stopped_all_the_same() -> None:
+    async with open_engine() as engine:
+        counters = LlamaServerCounters(list, InMemoryModelCatalog([COUNTING, SILENT]))
+        await counters.read_last(engine.target(SILENT, "launch-1"))
+        assert engine.heads == []
+        engine.is_stuck = True
+        async with asyncio.timeout(ANSWER_SECONDS):
+            await counters.read_last(engine.target(COUNTING, "launch-2"))
+    await counters.read_last(engine.target(COUNTING, "launch-3"))  # nobody listens there any more
+    assert await counters.read() == {}

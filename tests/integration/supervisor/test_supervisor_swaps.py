@@ -12,7 +12,7 @@ import pytest
 
 from gglib_core.admission import AdmissionPolicy
 from gglib_core.errors import EveryModelPinned, ShuttingDown
-from gglib_core.models import Model, ModelState
+from gglib_core.models import Model, ModelState, Target
 from gglib_core.ports import Lease
 from gglib_runtime.supervisor import SupervisorSettings
 from tests.engines import (
@@ -110,6 +110,28 @@ async def test_a_target_is_announced_before_it_is_told_to_stop(
         await use(it, beta)
         assert terms == [0]
         assert len(read_records(record, "term")) == 1
+
+
+async def test_an_engine_is_looked_at_before_it_is_told_to_stop_for_another(
+    tmp_path: Path, record: Path
+) -> None:
+    alpha = simulator_model(1, "alpha", record=record)
+    beta = simulator_model(2, "beta", record=record)
+    looks: list[tuple[str, int]] = []
+
+    async def look(target: Target) -> None:
+        await asyncio.sleep(0)
+        looks.append((target.model_name, len(read_records(record, "term"))))
+
+    async with supervising(tmp_path, alpha, beta) as it:
+        it.supervisor.before_stop(look)
+        await use(it, alpha)
+        await use(it, beta)
+        assert looks == [("alpha", 0)]
+        await it.supervisor.stop_current()
+        assert looks == [("alpha", 0), ("beta", 1)]
+        await use(it, alpha)
+    assert len(looks) == 2  # nobody gets the place of those that end with gglib
 
 
 async def test_a_model_that_ignores_term_is_killed_and_the_next_one_comes(
