@@ -92,8 +92,9 @@ class UnknownModel(RequestError):
     def __init__(self, name: str, nearest: Sequence[str] = ()) -> None:
         self.name = name
         self.nearest = tuple(nearest)
-        hint = f" Did you mean {', '.join(map(repr, nearest))}?" if nearest else ""
-        super().__init__(f"The model {name!r} does not exist.{hint}")
+        likely = ", ".join(map(repr, nearest))
+        hint = f"Did you mean {likely}?" if likely else "GET /v1/models lists those that do."
+        super().__init__(f"The model {name!r} does not exist. {hint}")
 
 
 class NoModelNamed(RequestError):
@@ -405,8 +406,9 @@ class NoSuchModel(CatalogError):
     """The model to change is not in the catalog."""
 
     def __init__(self, name: str, nearest: Sequence[str] = ()) -> None:
-        hint = f" Did you mean {', '.join(map(repr, nearest))}?" if nearest else ""
-        super().__init__(f"There is no model {name!r}.{hint}")
+        likely = ", ".join(map(repr, nearest))
+        hint = f"Did you mean {likely}?" if likely else "`gglib model list` shows those there are."
+        super().__init__(f"There is no model {name!r}. {hint}")
 
 
 class InvalidKey(CatalogError):

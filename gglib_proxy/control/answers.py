@@ -13,6 +13,7 @@ import msgspec
 from quart import Quart, Response, request
 from werkzeug.exceptions import HTTPException
 
+from gglib_proxy.control.foreign_paths import foreign_path_hint
 from gglib_proxy.dialects import Dialect
 from gglib_proxy.errors import (
     ErrorAnswer,
@@ -92,11 +93,15 @@ def _refusal(app: Quart, error: HTTPException) -> Refusal:
 
 
 def _nothing_here(app: Quart) -> str:
-    known = [*_paths_of(app), *(route.path for route in ROUTES if route.plane is not Plane.CONTROL)]
     path = request.path[:_LONGEST_COMPARED_PATH]
+    hint = foreign_path_hint(path) or _near_paths(app, path)
+    return " ".join(filter(None, (f"There is no {path} here.", hint, "GET / says what there is.")))
+
+
+def _near_paths(app: Quart, path: str) -> str | None:
+    known = [*_paths_of(app), *(route.path for route in ROUTES if route.plane is not Plane.CONTROL)]
     near = difflib.get_close_matches(path, known, n=2, cutoff=0.7)
-    hint = f"Did you mean {' or '.join(near)}? " if near else ""
-    return f"There is no {path} here. {hint}GET / says what there is."
+    return f"Did you mean {' or '.join(near)}?" if near else None
 
 
 def _paths_of(app: Quart) -> Iterable[str]:

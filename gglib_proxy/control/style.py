@@ -23,7 +23,10 @@ details{border:1px solid #ddd;border-radius:6px;margin:.4rem 0;padding:.3rem .8r
 summary{cursor:pointer}summary:hover{background:#f2f2f480}details[open]{padding-bottom:.8rem}
 .method{display:inline-block;width:4.8rem;font:600 14px/1.5 ui-monospace,monospace}
 .get{color:#0b57d0}.post{color:#106b21}.patch,.put{color:#8a5a00}.delete{color:#b00020}
-.scope{float:right;font-size:13px;opacity:.7}
+details{position:relative}summary{padding-right:8rem}
+.scope{position:absolute;right:.8rem;top:.4rem;font-size:13px;opacity:.7}
+@media(max-width:40rem){summary{padding:0}.method{width:auto;margin-right:.4em}
+.what,.scope{display:block;position:static}}
 @media(prefers-color-scheme:dark){body{color:#eee;background:#1c1c1e}
 code,pre{background:#2c2c2e}th,td,details{border-color:#444}a{color:#8ab4f8}
 summary:hover{background:#2c2c2e80}.get{color:#8ab4f8}

@@ -7,6 +7,8 @@ import pytest
 from quart.testing import QuartClient
 
 from gglib_proxy.control.app import MAX_BODY_BYTES, create_app
+from gglib_proxy.control.foreign_paths import foreign_path_hint
+from gglib_proxy.routes import ROUTES
 from tests.catalog_entries import model
 from tests.control_plane import FakeModelRuntime, control_context
 
@@ -61,6 +63,38 @@ async def test_a_path_that_is_nearly_right_gets_a_hint(
 ) -> None:
     error = await error_of(await client.get(path))
     assert f"Did you mean {meant}" in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("path", "hint"),
+    [
+        (
+            "/api/tags",
+            "Ollama's own API: let the client speak OpenAI's, to a URL that ends in /v1",
+        ),
+        ("/v1/api/chat", "Ollama's own API"),
+        ("/api/blobs/sha256:1", "Ollama's own API"),
+        ("/api/v0/models", "LM Studio's own API"),
+        ("/running", "GET /v1/models has the state"),
+        ("/unload", "POST /models/unload"),
+        ("/logs/stream", "GET /api/v1/logs/MODEL"),
+        ("/v1/images/generations", "llama.cpp's server does not do that."),
+        ("/v1/audio/speech", "llama.cpp's server does not do that."),
+    ],
+)
+async def test_a_path_of_another_server_says_what_to_use_here(
+    client: QuartClient, path: str, hint: str
+) -> None:
+    message = (await error_of(await client.get(path)))["message"]
+    assert message.startswith(f"There is no {path} here. ")
+    assert hint in message
+    assert "Did you mean" not in message
+
+
+def test_no_path_of_gglib_is_taken_for_another_servers() -> None:
+    app = create_app(control_context([model(1, "alpha")], runtime=FakeModelRuntime()))
+    ours = [*(rule.rule for rule in app.url_map.iter_rules()), *(route.path for route in ROUTES)]
+    assert [path for path in ours if foreign_path_hint(path)] == []
 
 
 @pytest.mark.parametrize(

@@ -62,9 +62,10 @@ def _operation(document: dict[str, Any], method: str, path: str, described: dict
     shown = f"scope {scope}" if scope else "no key needed"
     return (
         f'<details id="{escape(described["operationId"])}"><summary>'
-        f'<span class="scope">{escape(shown)}</span>'
         f'<span class="method {method}">{method.upper()}</span>'
-        f"<code>{escape(path)}</code> {_prose(described['summary'])}</summary>"
+        f"<code>{escape(path)}</code> "
+        f'<span class="what">{_prose(described["summary"])}</span>'
+        f'<span class="scope">{escape(shown)}</span></summary>'
         + "".join(_parts(document, described))
         + "</details>"
     )
