@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, unquote
 import msgspec
 
 from gglib_core.errors import InvalidRequest
+from gglib_proxy.large_body import PLACEHOLDER, LargeBody
 
 MAX_EMBEDDING_INPUTS = 2048
 MAX_PROMPTS = 2048
@@ -54,7 +55,7 @@ class Envelope(msgspec.Struct, frozen=True):
             self.max_output_tokens,
             self.n_predict,
         ):
-            if type(each) is int and each > most:
+            if each is not None and type(each) is int and each > most:
                 most = each
         return most or None
 
@@ -96,6 +97,10 @@ def read_envelope(
     Where a name stands twice the last one counts, as it does in llama.cpp. Raises InvalidRequest
     for a body that is not one JSON object in UTF-8, or whose envelope has wrong types.
     """
+    if type(body) is LargeBody:
+        envelope = _read_outline(body, has_inputs=has_inputs, has_prompts=has_prompts)
+        if envelope is not None:
+            return envelope
     if not body.isascii():
         _check_utf8(body)
     try:
@@ -113,6 +118,18 @@ def read_envelope(
         raise InvalidRequest(f"The body is not valid JSON: {error}.") from error
     except RecursionError as error:
         raise InvalidRequest("The body is nested too deeply.") from error
+
+
+def _read_outline(body: LargeBody, *, has_inputs: bool, has_prompts: bool) -> Envelope | None:
+    """The envelope of a body whose outline shows that it is valid, and what it says of itself."""
+    outline = body.outline
+    if outline is None:
+        return None
+    try:
+        envelope = read_envelope(outline, has_inputs=has_inputs, has_prompts=has_prompts)
+    except InvalidRequest:
+        return None  # the body itself will tell why, if it is not valid either
+    return None if PLACEHOLDER in (envelope.model or "") else envelope
 
 
 def _check_utf8(body: bytes | bytearray) -> None:

@@ -70,6 +70,18 @@ class TimedConnection(asyncio.Protocol):
         """Nothing more can be read; what came before is answered first."""
         raise NotImplementedError
 
+    # turns
+
+    def much_received(self) -> None:
+        """Read no more until others have had their turn; uvloop would read 8 MB in one go."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+            asyncio.get_running_loop().call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
     # deadlines
 
     def _expect_by(self, seconds: float) -> None:

@@ -191,6 +191,14 @@ class TlsConnection(asyncio.Protocol, asyncio.Transport):
         self._added_bytes -= len(data)
         self._flush()
 
+    def pause_reading(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
     def can_write_eof(self) -> bool:
         return self._transport is not None and self._transport.can_write_eof()
 

@@ -20,6 +20,7 @@ class FakeTransport(asyncio.Transport):
         self.is_aborted = False
         self.is_closed = False
         self.is_eof_written = False
+        self.is_reading_paused = False
 
     def write(self, data: Any) -> None:
         assert {self.is_closed, self.is_aborted, self.is_eof_written} == {False}
@@ -31,6 +32,15 @@ class FakeTransport(asyncio.Transport):
         taken = bytes(self.written)
         self.written.clear()
         return taken
+
+    def pause_reading(self) -> None:
+        self.is_reading_paused = True
+
+    def resume_reading(self) -> None:
+        self.is_reading_paused = False
+
+    def is_closing(self) -> bool:
+        return self.is_closed or self.is_aborted
 
     def get_write_buffer_size(self) -> int:
         return self.waiting_bytes

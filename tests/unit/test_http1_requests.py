@@ -33,12 +33,16 @@ class Sink:
     def __init__(self) -> None:
         self.requests: list[Request] = []
         self.heads: list[Request] = []
+        self.turns = 0
 
     def head_received(self, request: Request) -> None:
         self.heads.append(request)
 
     def request_received(self, request: Request) -> None:
         self.requests.append(request)
+
+    def much_received(self) -> None:
+        self.turns += 1
 
     @property
     def seen(self) -> list[Seen]:

@@ -134,6 +134,21 @@ def test_what_waits_below_waits_here() -> None:
     assert talk.app.heard == ["made", "pause", "resume"]
 
 
+def test_reading_is_paused_below_and_not_resumed_where_that_is_closing() -> None:
+    talk = talking()
+    talk.connection.pause_reading()
+    assert talk.below.is_reading_paused
+    talk.connection.resume_reading()
+    assert not talk.below.is_reading_paused
+    talk.connection.pause_reading()
+    talk.connection.abort()
+    talk.connection.resume_reading()
+    assert talk.below.is_reading_paused
+    talk.connection.connection_lost(None)
+    talk.connection.pause_reading()
+    talk.connection.resume_reading()
+
+
 def test_facts_of_the_transport_below_are_passed_on() -> None:
     talk = talking()
     assert talk.connection.get_extra_info("peername") == ("192.0.2.7", 4711)

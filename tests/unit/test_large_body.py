@@ -1,0 +1,229 @@
+"""Large bodies are read by their outlines, and the result is always that of the whole text."""
+
+from __future__ import annotations
+
+import json
+import random
+from base64 import b64encode
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from gglib_core.errors import InvalidRequest
+from gglib_proxy import envelope as envelopes
+from gglib_proxy import large_body
+from gglib_proxy.envelope import Envelope, read_envelope
+from gglib_proxy.large_body import PLACEHOLDER, SHORTEST_BYTES, SLICE_BYTES, LargeBody
+
+PIECE = 1 << 18
+LONGEST_NAME_BYTES = 6 * max(map(len, Envelope.__struct_fields__))
+"""Where each letter is escaped."""
+BORDER_BYTES = 16
+SMALLEST_SLICE_BYTES = LONGEST_NAME_BYTES + 1 + BORDER_BYTES
+ROUTES: list[dict[str, bool]] = [{}, {"has_inputs": True}, {"has_prompts": True}]
+
+
+def in_pieces(body: bytes, sizes: Iterable[int]) -> LargeBody:
+    large, at = LargeBody(b""), 0
+    for size in sizes:
+        large.add(body[at : at + size])
+        at += size
+    large.add(body[at:])
+    assert large == body
+    return large
+
+
+def received(body: bytes) -> LargeBody:
+    return in_pieces(body, [PIECE] * (len(body) // PIECE))
+
+
+def reading(body: bytes | bytearray, route: dict[str, bool]) -> Any:
+    """What comes of reading it, whatever it is."""
+    try:
+        envelope = read_envelope(body, **route)
+    except InvalidRequest as error:
+        return str(error), error.param
+    return (
+        envelope.model,
+        envelope.stream,
+        envelope.num_ctx,
+        envelope.answer_tokens,
+        envelope.choices,
+        envelope.prompts,
+    )
+
+
+# Any text at all: with small slices, so that small texts have many
+
+UNITS = ["A", "f", "0", "1,", "-", " ", "/", "[", "]", "{}", '"a",', '"A":1,', PLACEHOLDER]
+UNITS += ["é", "😀", "A B\\t", "\\n", "\\\\", '\\"', "\\u4e2d", "\\ud83d\\ude00"]
+LONG = st.builds(lambda unit, count: unit * count, st.sampled_from(UNITS), st.integers(1, 400))
+TEXT = st.one_of(LONG, st.text(max_size=6).map(lambda text: json.dumps(text)[1:-1]))
+STRING = st.lists(TEXT, max_size=4).map(lambda texts: '"' + "".join(texts) + '"')
+NUMBER = st.sampled_from(["0", "12", "-3", "1e999", "9" * 90, "1.5", "true", "false", "null"])
+VALUE = st.recursive(
+    STRING | NUMBER,
+    lambda values: st.one_of(
+        st.lists(values, max_size=8).map(lambda items: "[" + ",".join(items) + "]"),
+        st.lists(st.tuples(STRING, values), max_size=4).map(
+            lambda items: "{" + ", ".join(f"{name}: {value}" for name, value in items) + "}"
+        ),
+    ),
+    max_leaves=12,
+)
+NAMES = ["model", "stream", "num_ctx", "max_tokens", "n_predict", "n", "input", "prompt", "x"]
+NAME = st.sampled_from([f'"{name}"' for name in NAMES] + ['"mod\\u0065l"']) | STRING
+DOCUMENT = st.lists(st.tuples(NAME, VALUE), max_size=6).map(
+    lambda items: "{" + ", ".join(f"{name}: {value}" for name, value in items) + "}"
+)
+BITS = [b"\\", b'"', b"\\u", b"\\u00", b"\\ud83d", b"\\udc00", b"\xff", b"\xe4\xb8", b"\x00"]
+DAMAGE = st.one_of(st.binary(max_size=3), st.sampled_from(BITS), LONG.map(str.encode))
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> bytes:
+    """JSON with a few bytes put in or left out somewhere, if any."""
+    body = draw(DOCUMENT).encode("utf-8", "surrogatepass")
+    for _ in range(draw(st.integers(0, 2))):
+        at = draw(st.integers(0, len(body)))
+        body = body[:at] + draw(DAMAGE) + body[at + draw(st.integers(0, 3)) :]
+    return body
+
+
+def compare(body: bytes, sizes: list[int], slice_bytes: int, route: dict[str, bool]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(large_body, "SLICE_BYTES", slice_bytes)
+        patch.setattr(large_body, "_BORDER_BYTES", BORDER_BYTES)
+        patch.setattr(large_body, "SHORTEST_BYTES", LONGEST_NAME_BYTES + 1)
+        patch.setattr(envelopes, "MAX_EMBEDDING_INPUTS", 3)
+        patch.setattr(envelopes, "MAX_PROMPTS", 3)
+        assert reading(in_pieces(body, sizes), route) == reading(body, route)
+
+
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    body=damaged(),
+    sizes=st.lists(st.integers(1, 1000), max_size=20),
+    slice_bytes=st.integers(SMALLEST_SLICE_BYTES, 300),
+    route=st.sampled_from(ROUTES),
+)
+@example(b'{"model":"%b"}' % (b"A" * 999), [], 200, {})
+@example(b'{"model":"b","a":"%b","model":"%b"}' % (b"A" * 500, b"c" * 300), [], 200, {})
+@example(b'{"prompt":["%b","%b"]}' % (b"A" * 500, b",B" * 300), [], 200, {"has_prompts": True})
+def test_what_is_read_is_what_the_whole_text_says(
+    body: bytes, sizes: list[int], slice_bytes: int, route: dict[str, bool]
+) -> None:
+    compare(body, sizes, slice_bytes, route)
+
+
+@settings(max_examples=250, deadline=None)
+@given(
+    text=damaged(),
+    cut=st.integers(0, 400),
+    unit=st.sampled_from([b"z", b"A", b"0", b" ", b"\x7f", b"[", b",", "é".encode()]),
+    slices=st.integers(1, 3),
+)
+@example(b'{"a":1}', 6, b"z", 1)
+@example(b'{"a":1}', 6, b"A", 2)
+@example(b'{"a":1}', 5, b"z", 1)
+@example(b'{"a":1}', 6, b"\x7f", 1)
+@example(b'{"a":"\\"}', 7, b"z", 2)
+@example(b'{"a":"\\u00zz"}', 10, b"z", 2)
+@example(b'{"a":"\\u0000"}', 10, b"z", 1)
+@example(b'{"a":"\\ud83d"}', 12, b"z", 1)
+@example(b'{"a":"\xc3\xa9"}', 7, b"z", 1)
+def test_slices_that_are_cut_in_the_worst_of_places_change_nothing(
+    text: bytes, cut: int, unit: bytes, slices: int
+) -> None:
+    """The first slice ends, and another begins, where a run does that a string might hold."""
+    before = text[:cut].rjust(SMALLEST_SLICE_BYTES)
+    run = (unit * len(before))[: len(before)] * slices
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(large_body, "_border", lambda *_: None)
+        compare(before + run + text[cut:], [], len(before), {})
+
+
+def test_no_name_of_a_field_is_ever_left_out() -> None:
+    assert LONGEST_NAME_BYTES < SHORTEST_BYTES < SLICE_BYTES // 2
+
+
+# What large bodies are
+
+
+def image(size: int, seed: int = 1) -> str:
+    return "data:image/png;base64," + b64encode(random.Random(seed).randbytes(size)).decode()
+
+
+def chat(content: Any) -> dict[str, Any]:
+    return {"model": "m", "messages": [{"role": "user", "content": content}], "stream": True}
+
+
+LARGE = {
+    "an image": json.dumps(chat([{"type": "image_url", "image_url": {"url": image(3_000_000)}}])),
+    "many images": json.dumps(
+        chat([{"type": "image_url", "image_url": {"url": image(50_000, n)}} for n in range(60)])
+    ),
+    "slashes escaped": json.dumps(chat(image(2_000_000))).replace("/", "\\/"),
+    "text": json.dumps(chat('The "quick" brown fox\n\tjumps over C:\\ the dog. ' * 50_000)),
+    "escaped text": json.dumps(chat("中文字" * 200_000)),
+    "pairs of escapes": json.dumps(chat("😀 😀😀" * 100_000)),
+    "text in UTF-8": json.dumps(chat("中文字é😀 x" * 200_000), ensure_ascii=False),
+    "inputs": json.dumps({"model": "m", "stream": True, "input": [image(6000)] * 300}),
+}
+
+
+@pytest.mark.parametrize("kind", LARGE)
+def test_of_what_is_usual_nearly_nothing_is_looked_at_twice(kind: str) -> None:
+    text = LARGE[kind].encode()
+    body = received(text)
+    assert reading(body, {}) == reading(text, {}) == ("m", True, None, None, 1, 1)
+    assert body.outline is not None
+    assert len(body.outline) < 2 * SLICE_BYTES + len(text) // 20
+    body[len(body) // 2] = 0  # which would be found, if the body itself were read
+    assert reading(body, {})[0] == "m"
+
+
+def test_inputs_are_counted_in_the_outline() -> None:
+    def of_inputs(count: int) -> bytes:
+        return json.dumps({"model": "m", "input": ["x, " * 1000] * count}).encode()
+
+    most = envelopes.MAX_EMBEDDING_INPUTS
+    for count in (most, most + 1):
+        body = of_inputs(count)
+        large = received(body)
+        assert large.outline is not None
+        assert len(large.outline) < len(body) // 20
+        assert reading(large, {"has_inputs": True}) == reading(body, {"has_inputs": True})
+
+
+def test_a_name_of_any_length_comes_out_whole() -> None:
+    name = "x" * 300_000
+    assert read_envelope(received(json.dumps({"model": name}).encode())).model == name
+
+
+@pytest.mark.parametrize("damage", [b"\x00", b'"', b"\\x", b"\xff", b"\\ud800"])
+def test_damage_anywhere_in_a_large_body_is_found(damage: bytes) -> None:
+    text = LARGE["an image"].encode()
+    for at in range(200, len(text) - 200, 597_001):
+        broken = text[:at] + damage + text[at + len(damage) :]
+        said = reading(received(broken), {})
+        assert said == reading(broken, {})
+        assert said[0].startswith("The body is not")
+
+
+def test_a_body_of_small_values_has_no_outline() -> None:
+    """It would be as long as the body, and take its memory once more."""
+    body = json.dumps({"model": "m", "x": [{"a": "b"}] * 800_000}).encode()
+    large = received(body)
+    assert large.outline is None
+    assert reading(large, {}) == reading(body, {})
+
+
+def test_a_body_that_is_not_large_has_no_outline() -> None:
+    body = json.dumps(chat("x" * 1000)).encode()
+    large = in_pieces(body, [100, 200])
+    assert large.outline is None
+    assert reading(large, {}) == reading(body, {})
