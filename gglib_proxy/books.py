@@ -209,8 +209,9 @@ class Account:
         model = passage.model
         usage, first = self._used(is_whole=is_whole), self._first_byte
         prompt, completion = usage.prompt_tokens, usage.completion_tokens
-        is_estimated = usage.is_estimated and is_sent and passage.prompt_bytes is not None
-        if is_estimated and (self._is_event_stream is not None or status == CLIENT_LEFT):
+        is_read = self._is_event_stream is not None or (is_sent and status == CLIENT_LEFT)
+        is_estimated = usage.is_estimated and is_read and passage.prompt_bytes is not None
+        if is_estimated:
             prompt = self._prompt_at_least(prompt)
         prompt_cost = completion_cost = 0.0
         if model.input_cost_per_1k or model.output_cost_per_1k:

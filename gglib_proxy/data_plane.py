@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from gglib_core.errors import GglibError, UpstreamUnreachable
-from gglib_core.keys import Endpoint
 from gglib_core.models import ModelState, Target
 from gglib_core.ports import Lease, ModelCatalog, ModelRuntime
 from gglib_proxy.books import Books
@@ -32,8 +31,6 @@ logger = logging.getLogger(__name__)
 
 _INFERENCE: Final = Plane.INFERENCE  # before Python 3.12 members are slow to look up
 SWEEP_SECONDS = 0.25
-ADMIN_ROOM = 50
-"""For requests of admins, when others have taken all the room of the control plane."""
 _SUSPENDED_SECONDS = 2.0
 """A sweep that comes this late was suspended with the process, and so was every deadline."""
 _CONTROL_START_SECONDS = 30.0
@@ -79,9 +76,7 @@ class DataPlane:
         """
         if route.plane is _INFERENCE:
             return len(self.exchanges) >= self.limits.max_concurrent_requests
-        room = self.limits.max_control_requests
-        if route.endpoint is Endpoint.ADMIN:
-            room += ADMIN_ROOM
+        room = self.limits.max_control_requests + route.spare_room
         return len(self.control_exchanges) >= room
 
     def open_exchange(

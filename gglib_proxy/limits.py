@@ -22,7 +22,7 @@ class Limits:
     max_concurrent_requests: int = 10_000
     """For models."""
     max_control_requests: int = 500
-    """For the control plane; those for its admin API have some room beyond."""
+    """For the control plane; those who watch or administer have some room beyond."""
     max_pipelined_requests: int = 8
     """Requests of one connection that wait behind the one being answered."""
     header_timeout_seconds: float = 30.0

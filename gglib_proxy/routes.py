@@ -56,6 +56,8 @@ class Route:
     """Whether an engine has to run its model for it, so that it takes tokens."""
     also_for: Endpoint | None = None
     """Another scope that is enough."""
+    spare_room: int = 0
+    """How many requests may be under way beyond those that fill the control plane for others."""
 
 
 def _inference(
@@ -102,6 +104,7 @@ def _control(
     endpoint: Endpoint | None,
     dialect: Dialect = Dialect.OPENAI,
     also_for: Endpoint | None = None,
+    spare_room: int = 0,
 ) -> Route:
     return Route(
         path=path,
@@ -110,7 +113,14 @@ def _control(
         endpoint=endpoint,
         dialect=dialect,
         also_for=also_for,
+        spare_room=spare_room,
     )
+
+
+WATCHING_ROOM = 50
+"""For who watches the server, when others have filled the control plane."""
+ADMIN_ROOM = 100
+"""For who can do something about it; strangers may have taken the other."""
 
 
 UPSTREAM_PREFIX = "/upstream/"
@@ -150,13 +160,13 @@ ROUTES = (
     _local("/health"),
     _local("/api/v1/health"),
     _local("/live"),
-    _control("/ready", None),
+    _control("/ready", None, spare_room=WATCHING_ROOM),
     _control("/", None),
     _control("/favicon.ico", None),
     _control("/docs", None),
     _control("/docs/{asset}", None),
     _control("/openapi.json", Endpoint.MODELS),
-    _control("/metrics", Endpoint.MODELS),
+    _control("/metrics", Endpoint.MODELS, spare_room=WATCHING_ROOM),
     _control("/v1/models", Endpoint.MODELS),
     _control("/v1/models/{model}", Endpoint.MODELS),
     _control("/models", Endpoint.MODELS),
@@ -167,7 +177,7 @@ ROUTES = (
     _control("/v1/generations.csv", Endpoint.MODELS, also_for=Endpoint.LOGS),
     _control("/api/v1/{owner}", Endpoint.ADMIN),
     _control("/admin/logs", Endpoint.LOGS, Dialect.ADMIN),
-    _control("/admin/{path}", Endpoint.ADMIN, Dialect.ADMIN),
+    _control("/admin/{path}", Endpoint.ADMIN, Dialect.ADMIN, spare_room=ADMIN_ROOM),
 )
 
 _BY_PATH = {route.path.encode(): route for route in ROUTES if "{" not in route.path}

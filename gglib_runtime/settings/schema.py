@@ -358,8 +358,8 @@ class Settings:
         int,
         About(
             Whole(minimum=1, maximum=100_000),
-            "Other requests that are served at the same time: lists, `/metrics`, `/ready`, loads; "
-            "more get 503. For `/admin` there is some room beyond.",
+            "Other requests that are served at the same time: lists, loads, who follows records; "
+            "more get 503. For `/ready`, `/metrics` and `/admin` there is some room beyond.",
         ),
     ] = 500
     max_pipelined_requests: Annotated[

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import AsyncExitStack
 
 import pytest
 
 from gglib_proxy.data_plane import DataPlane
 from gglib_proxy.limits import Limits
+from gglib_proxy.routes import ADMIN_ROOM, WATCHING_ROOM
 from tests.http1_corpus import CASES, Case
 from tests.planes import BODY, STREAM_BODY, Relay, relaying
 from tests.raw_http import RawConnection
@@ -434,30 +436,28 @@ async def test_the_control_plane_has_room_of_its_own_and_admins_some_beyond(unix
         relay.client.request("POST", "/models/load", {})
         await relay.running.until(lambda: len(relay.plane.control_exchanges) == 1)
         async with relay.running.open() as other:
-            answer = await other.ask("GET", "/v1/models")
-            assert (answer.status, answer.json["error"]["code"]) == (503, "overloaded")
-            assert (await other.ask("GET", "/admin/requests")).status == 200
-            assert (await other.ask("GET", "/live")).status == 200
+            for path in ("/v1/models", "/", "/v1/generations"):
+                answer = await other.ask("GET", path)
+                assert (answer.status, answer.json["error"]["code"]) == (503, "overloaded")
+            for path in ("/ready", "/metrics", "/admin/requests", "/live"):
+                assert (await other.ask("GET", path)).status == 200
             assert (await other.ask("POST", PATH, BODY)).status == 200
 
 
-async def test_admins_may_fill_their_room_too(
-    unix_upstream, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("gglib_proxy.data_plane.ADMIN_ROOM", 1)
-    limits = Limits(max_control_requests=1)
+async def test_the_room_for_those_who_watch_and_for_admins_ends_too(unix_upstream) -> None:
     async with (
         unix_upstream(silent()) as (_, control),
-        relaying(limits=limits, control_path=control) as relay,
-        relay.running.open() as second,
-        relay.running.open() as third,
+        relaying(limits=Limits(max_control_requests=1), control_path=control) as relay,
+        AsyncExitStack() as clients,
     ):
         under_way = relay.plane.control_exchanges
-        relay.client.request("GET", "/v1/models")
-        await relay.running.until(lambda: len(under_way) == 1)
-        second.request("GET", "/admin/requests")
-        await relay.running.until(lambda: len(under_way) == 2)
-        assert (await third.ask("GET", "/admin/requests")).status == 503
+        for path, most in (("/", 1), ("/ready", 1 + WATCHING_ROOM), ("/admin/x", 1 + ADMIN_ROOM)):
+            while len(under_way) < most:
+                before = len(under_way)
+                client = await clients.enter_async_context(relay.running.open())
+                client.request("GET", path)
+                await relay.running.until(lambda: len(under_way) == before + 1)  # noqa: B023
+            assert (await relay.client.ask("GET", path)).status == 503
 
 
 # The end
