@@ -7,26 +7,20 @@ from __future__ import annotations
 
 _BORDERS = (b"\n\n", b"\r\n\r\n", b"\r\r")
 _LONGEST_BORDER = 4
+BEGINNING = b"\n\n"
+"""How a stream seems to end before its first byte."""
 
 
-class EventBorder:
-    """Knows whether the bytes of a stream so far end where an event ends."""
+def end_after(end: bytes, piece: bytes) -> bytes:
+    """How a stream ends, as far as that matters, when `piece` has come behind such an `end`."""
+    if len(piece) >= _LONGEST_BORDER:
+        return piece
+    return end[-_LONGEST_BORDER:] + piece
 
-    __slots__ = ("_tail",)
 
-    def __init__(self) -> None:
-        self._tail = b"\n\n"
-
-    @property
-    def is_reached(self) -> bool:
-        return self._tail.endswith(_BORDERS)
-
-    def feed(self, pieces: list[bytes]) -> None:
-        """Take the next pieces, none of which is empty."""
-        end = pieces[-1]
-        if len(end) < _LONGEST_BORDER:
-            end = b"".join((self._tail[-_LONGEST_BORDER:], *pieces[-_LONGEST_BORDER:]))
-        self._tail = end
+def is_between_events(end: bytes) -> bool:
+    """Whether a stream with that end ends where an event ends."""
+    return end.endswith(_BORDERS)
 
 
 def comment(text: str) -> bytes:

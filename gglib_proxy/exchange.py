@@ -28,7 +28,7 @@ from gglib_proxy.errors import (
     render_sse_anthropic,
     render_sse_openai,
 )
-from gglib_proxy.event_stream import EventBorder
+from gglib_proxy.event_stream import BEGINNING, end_after, is_between_events
 from gglib_proxy.http1.heads import LAST_CHUNK, chunk, response_head
 from gglib_proxy.http1.requests import Request
 from gglib_proxy.http1.responses import (
@@ -54,9 +54,9 @@ class Exchange(ABC):
     """The life of one request. Its end releases all that it holds, on every path."""
 
     __slots__ = (
-        "_border",
         "_cause",
         "_done",
+        "_end_of_stream",
         "_ending",
         "_entry",
         "_error",
@@ -107,7 +107,7 @@ class Exchange(ABC):
         self._lost: UpstreamLost | None = None  # with a connection; the request is sent once more
         self._head: ResponseHead | None = None
         self._framing = NONE
-        self._border: EventBorder | None = None
+        self._end_of_stream: bytes | None = None  # of events
         self._is_head_sent = False
         self._is_answered = False
         self._is_ended = False
@@ -298,6 +298,13 @@ class Exchange(ABC):
 
     # From the upstream
 
+    def chunk_received(self, whole: bytes, piece: bytes) -> None:
+        self._last_byte = self._plane.now()
+        if self._heard([piece]):
+            if self._end_of_stream is not None:
+                self._end_of_stream = end_after(self._end_of_stream, piece)
+            self.client.write([whole if self._framing is CHUNKED else piece])
+
     def response_received(self, reader: ResponseReader) -> None:
         self._last_byte = self._plane.now()
         out: list[bytes] = []
@@ -305,14 +312,10 @@ class Exchange(ABC):
             self._begin(reader.head, out)
         chunks = reader.chunks
         if self._heard(chunks) and chunks:
-            if self._border is not None:
-                self._border.feed(chunks)
-            if self._framing is not CHUNKED:
-                out += chunks
-            elif reader.whole_chunk is not None:
-                out.append(reader.whole_chunk)
-            else:
-                out += chunk(chunks)
+            if self._end_of_stream is not None:
+                for piece in chunks:
+                    self._end_of_stream = end_after(self._end_of_stream, piece)
+            out += chunk(chunks) if self._framing is CHUNKED else chunks
         if reader.is_complete:
             self._close_answer(out)
         if out:
@@ -350,7 +353,7 @@ class Exchange(ABC):
         self._is_head_sent = True
         self._framing = framing = self._client_framing(head)
         if head.is_event_stream:
-            self._border = EventBorder()
+            self._end_of_stream = BEGINNING
         out.append(
             response_head(
                 head,
@@ -389,7 +392,8 @@ class Exchange(ABC):
                 lines += standing_lines(error.standing)
             self.client.answer_error(error, self.route.dialect, self.request, lines)
             return
-        if self._border is None or self._framing is LENGTH or not self._border.is_reached:
+        end = self._end_of_stream
+        if end is None or self._framing is LENGTH or not is_between_events(end):
             self.client.cut(is_abrupt=self._framing is CLOSE)
             return
         render = (

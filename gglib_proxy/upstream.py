@@ -47,10 +47,14 @@ class ResponseSink(Protocol):
     """Who reads the response on an `UpstreamConnection`."""
 
     def response_received(self, reader: ResponseReader) -> None:
-        """Bytes have come: see the reader for what they are.
+        """Bytes have come that were fed to the reader: see there for what they are.
 
         Once they complete the response, the connection is either closed or no longer the sink's.
         """
+        ...
+
+    def chunk_received(self, whole: bytes, piece: bytes) -> None:
+        """Inside a response one whole chunk of its body has come, which is `piece`."""
         ...
 
     def upstream_failed(self, error: UpstreamError) -> None:
@@ -146,6 +150,10 @@ class UpstreamConnection(asyncio.Protocol):
         reader = self.reader
         if sink is None:
             self.abort()  # bytes that nobody asked for
+            return
+        piece = reader.whole_chunk(data)
+        if piece is not None:
+            sink.chunk_received(data, piece)
             return
         try:
             reader.feed(data)

@@ -35,8 +35,6 @@ MAX_OVERHEAD_BYTES = 256 * 1024
 """Of a response's head, and of what stands between two pieces of its body."""
 _HEAD_END = b"\r\n\r\n"
 _LINE_END = b"\r\n"
-_NO_CHUNK = b"\r\n"
-"""What no chunk begins with."""
 _MOST_DIGITS = 8
 _CHECKED = frozenset(
     {b"content-length", b"transfer-encoding", b"content-type", b"content-encoding"}
@@ -79,8 +77,7 @@ class ResponseReader:
 
     After `feed`: `head` is set once when a final head has come, `chunks` holds the body bytes of
     this feed, `is_complete` says that the response ended, `is_reusable` whether another request may
-    follow on the connection. Where all that was fed is one chunk as most programs write it,
-    `whole_chunk` is that, with its size and its end, and may be written to another as it is.
+    follow on the connection.
     """
 
     __slots__ = (
@@ -99,7 +96,6 @@ class ResponseReader:
         "is_complete",
         "is_reusable",
         "is_started",
-        "whole_chunk",
     )
 
     def __init__(self) -> None:
@@ -117,7 +113,6 @@ class ResponseReader:
         self._missing_bytes = 0  # of a body that is not parsed
         self._is_chunk_ended = False  # the one that the parser has read last
         self._is_between_chunks = False  # where the parser stands: it may be spared whole ones
-        self.whole_chunk: bytes | None = None
         self.head: ResponseHead | None = None
         self.chunks: list[bytes] = []
         self.is_complete = False
@@ -129,16 +124,20 @@ class ResponseReader:
         self._parser = None
         self._is_between_chunks = False
 
-    def feed(self, data: bytes) -> None:
-        """Read; raises ResponseError unless the response is complete by then."""
+    def whole_chunk(self, data: bytes) -> bytes | None:
+        """What the next bytes hold if they are one chunk of the body: then they need not be fed.
+
+        Only a chunk that is written as most programs do is known by its length and its two ends:
+        without extensions, its size in lower case and in as few digits as it has.
+        """
         if self._is_between_chunks:
             start = _start_of_chunk(len(data))
-            if data.startswith(start) and data.endswith(_LINE_END):
-                self.chunks = [data[len(start) : -2]]
-                self.whole_chunk = data
-                return
-            self._is_between_chunks = False
-            self.whole_chunk = None
+            if start is not None and data.startswith(start) and data.endswith(_LINE_END):
+                return data[len(start) : -2]
+        return None
+
+    def feed(self, data: bytes) -> None:
+        """Read; raises ResponseError unless the response is complete by then."""
         parser = self._parser
         if parser is None:
             return
@@ -209,6 +208,7 @@ class ResponseReader:
             self.is_reusable = False
             own = error.__context__
             problem = str(own) if isinstance(own, ResponseError) else str(error)
+        self._is_between_chunks = False
         if self.is_complete:
             return
         if problem is not None:
@@ -222,7 +222,6 @@ class ResponseReader:
     def end(self, *, is_clean: bool) -> None:
         """The upstream closed, cleanly or not; raises ResponseError unless the body ends so."""
         self.chunks = []
-        self.whole_chunk = None
         if self.is_complete:
             return
         if self.head is None or self.head.framing is not CLOSE or not is_clean:
@@ -281,14 +280,14 @@ class ResponseReader:
 
 
 @lru_cache(maxsize=1024)
-def _start_of_chunk(length: int) -> bytes:
-    """What `length` bytes begin with if they are one chunk, its size in as few digits as it has."""
+def _start_of_chunk(length: int) -> bytes | None:
+    """What so many bytes begin with if they are one chunk, not the last; None if they cannot be."""
     for digits in range(1, _MOST_DIGITS + 1):
         size = length - digits - 2 * len(_LINE_END)
         start = b"%x\r\n" % max(size, 0)
         if size > 0 and len(start) == digits + len(_LINE_END):
             return start
-    return _NO_CHUNK
+    return None
 
 
 def _head_too_large() -> ResponseError:

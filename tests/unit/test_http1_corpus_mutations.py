@@ -23,6 +23,7 @@ from gglib_proxy.http1.heads import (
 )
 from gglib_proxy.http1.requests import Request
 from gglib_proxy.http1.responses import Framing, ResponseError, ResponseHead, ResponseReader
+from tests.chunk_reading import read_on
 from tests.http1_corpus import CASES, Case
 from tests.http1_corpus.responses import RESPONSES
 from tests.unit.test_http1_requests import Sink, open_reader, read
@@ -81,8 +82,7 @@ def outcome_of(pieces: list[bytes], *, is_head_request: bool) -> object:
     body = b""
     try:
         for piece in pieces:
-            reader.feed(piece)
-            body += b"".join(reader.chunks)
+            body += read_on(reader, piece)
         if not reader.is_complete:
             reader.end(is_clean=True)
     except ResponseError:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gglib_proxy.http1.responses import ResponseError, ResponseReader
+from tests.chunk_reading import read_on
 from tests.http1_corpus.responses import RESPONSES, Fate, ResponseCase
 
 assert len({case.name for case in RESPONSES}) == len(RESPONSES)
@@ -25,8 +26,7 @@ def read(case: ResponseCase, pieces: Iterable[bytes]) -> Outcome:
     body = b""
     try:
         for piece in pieces:
-            reader.feed(piece)
-            body += b"".join(reader.chunks)
+            body += read_on(reader, piece)
         if not reader.is_complete:
             reader.end(is_clean=True)
     except ResponseError:

@@ -15,6 +15,7 @@ from gglib_proxy.http1.heads import NOT_SENT_TO_ENGINES, request_head, response_
 from gglib_proxy.http1.repeated_head import MAX_BYTES, MAX_DIGITS, RepeatedHead
 from gglib_proxy.http1.requests import Request
 from gglib_proxy.http1.responses import ResponseError, ResponseHead, ResponseReader
+from tests.chunk_reading import read_on
 from tests.http1_corpus import CASES, MAX_BODY_BYTES, Case, post
 from tests.http1_corpus.responses import RESPONSES
 from tests.unit.test_http1_requests import Sink, open_reader
@@ -235,8 +236,7 @@ def outcome(reader: ResponseReader, pieces: list[bytes]) -> Any:
     body = b""
     try:
         for piece in pieces:
-            reader.feed(piece)
-            body += b"".join(reader.chunks)
+            body += read_on(reader, piece)
             if reader.is_complete:
                 break
     except ResponseError as error:

@@ -17,6 +17,7 @@ from gglib_proxy.http1.responses import (
     ResponseReader,
     read_response_head,
 )
+from tests.chunk_reading import read_on
 
 OK = b"HTTP/1.1 200 OK\r\n"
 LENGTH = OK + b"Content-Length: 5\r\n\r\nhello"
@@ -96,8 +97,7 @@ BROKEN = {
 def feed_all(reader: ResponseReader, pieces: list[bytes]) -> bytes:
     body = b""
     for piece in pieces:
-        reader.feed(piece)
-        body += b"".join(reader.chunks)
+        body += read_on(reader, piece)
     return body
 
 
