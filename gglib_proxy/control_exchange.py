@@ -10,6 +10,7 @@ from gglib_proxy.exchange import Exchange
 from gglib_proxy.http1.heads import NOT_SENT_UPSTREAM, request_head
 from gglib_proxy.http1.requests import Request
 from gglib_proxy.http1.responses import ResponseHead
+from gglib_proxy.pacing import Turn
 from gglib_proxy.routes import Route
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 class ControlExchange(Exchange):
     """Always has a task: such requests are few."""
 
-    __slots__ = ("_reservation",)
+    __slots__ = ("_reservation", "_turn")
 
     def __init__(
         self,
@@ -32,6 +33,7 @@ class ControlExchange(Exchange):
     ) -> None:
         super().__init__(plane, client, request, route, entry)
         self._reservation: Reservation | None = None
+        self._turn: Turn | None = None  # until the answer begins
 
     def end_unless_admitted(self) -> None:
         """End the exchange where the door would not let it in any more."""
@@ -49,12 +51,19 @@ class ControlExchange(Exchange):
             dropped=NOT_SENT_UPSTREAM,
             added=self._id_line,
         )
+        self._turn = await self._plane.control_paces[self.route.path].take_turn()
         await self._relay(origin, head, may_reuse=self.request.method in ("GET", "HEAD"))
 
     def _answer_began(self, head: ResponseHead) -> None:
-        """Nothing is kept of it."""
+        self._end_turn()
+
+    def _end_turn(self) -> None:
+        turn, self._turn = self._turn, None
+        if turn is not None:
+            turn.end()
 
     def _let_go(self) -> None:
+        self._end_turn()
         upstream, self._upstream = self._upstream, None
         if upstream is not None:
             upstream.abort()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -23,6 +24,7 @@ from gglib_proxy.exchange import Exchange
 from gglib_proxy.http1.requests import Request
 from gglib_proxy.limits import Limits
 from gglib_proxy.members import Members
+from gglib_proxy.pacing import Pace
 from gglib_proxy.routes import Plane, Route
 from gglib_proxy.tls import TlsConnection
 from gglib_proxy.upstream import Origin, UpstreamPool
@@ -58,6 +60,8 @@ class DataPlane:
     connections: Members[ClientConnection] = field(default_factory=Members[ClientConnection])
     handshakes: Members[TlsConnection] = field(default_factory=Members[TlsConnection])
     exchanges: Members[EngineExchange] = field(default_factory=Members[EngineExchange])
+    control_paces: defaultdict[str, Pace] = field(default_factory=lambda: defaultdict(Pace))
+    """By route: many requests for one page of the control plane stand in nobody else's way."""
     control_exchanges: Members[ControlExchange] = field(default_factory=Members[ControlExchange])
     now: Callable[[], float] = field(init=False)
     """The time by the event loop's clock, in seconds."""

@@ -10,6 +10,7 @@ import pytest
 
 from gglib_proxy.data_plane import DataPlane
 from gglib_proxy.limits import Limits
+from gglib_proxy.pacing import AT_ONCE, Pace
 from gglib_proxy.routes import ADMIN_ROOM, WATCHING_ROOM
 from tests.http1_corpus import CASES, Case
 from tests.planes import BODY, STREAM_BODY, Relay, relaying
@@ -442,6 +443,49 @@ async def test_the_control_plane_has_room_of_its_own_and_admins_some_beyond(unix
             for path in ("/ready", "/metrics", "/admin/requests", "/live"):
                 assert (await other.ask("GET", path)).status == 200
             assert (await other.ask("POST", PATH, BODY)).status == 200
+
+
+async def test_the_control_plane_gets_a_few_requests_for_a_page_at_once(unix_upstream) -> None:
+    gate = asyncio.Event()
+
+    async def waiting(peer: Peer) -> None:
+        await peer.request()
+        await gate.wait()
+        peer.send(response())
+
+    async with (
+        unix_upstream(waiting) as (control, path),
+        relaying(control_path=path) as relay,
+        AsyncExitStack() as clients,
+    ):
+        relay.plane.control_paces["/v1/models"] = Pace(AT_ONCE, turn_seconds=3600)
+        asking: list[RawConnection] = []
+        for number in range(AT_ONCE + 2):
+            asking.append(await clients.enter_async_context(relay.running.open()))
+            asking[-1].request("GET", "/v1/models")
+            await relay.running.until(lambda: len(relay.plane.control_exchanges) > number)  # noqa: B023
+        await relay.running.until(lambda: len(control.requests) == AT_ONCE)
+        relay.client.request("GET", "/ready")
+        await relay.running.until(lambda: len(control.requests) == AT_ONCE + 1)
+        assert control.requests[-1].target == "/ready"
+        asking.pop().writer.transport.abort()
+        gate.set()
+        for each in (relay.client, *asking):
+            assert (await each.answer()).status == 200
+        assert len(control.requests) == AT_ONCE + 2
+
+
+async def test_a_page_that_waits_for_something_is_waited_for_by_nobody(unix_upstream) -> None:
+    async with (
+        unix_upstream(*[silent()] * AT_ONCE, answering()) as (_, path),
+        relaying(control_path=path) as relay,
+        AsyncExitStack() as clients,
+    ):
+        for number in range(AT_ONCE):
+            client = await clients.enter_async_context(relay.running.open())
+            client.request("GET", "/v1/generations")
+            await relay.running.until(lambda: len(relay.plane.control_exchanges) > number)  # noqa: B023
+        assert (await relay.client.ask("GET", "/v1/generations")).status == 200
 
 
 async def test_the_room_for_those_who_watch_and_for_admins_ends_too(unix_upstream) -> None:
