@@ -25,6 +25,12 @@ class Members(Generic[T]):
         """Over those of this moment: members may come and go meanwhile."""
         return iter(tuple(self._all))
 
+    def in_slices(self, size: int) -> Iterator[list[T]]:
+        """Those of this moment, `size` at a time; of each slice those that are still there then."""
+        members = tuple(self._all)
+        for start in range(0, len(members), size):
+            yield [each for each in members[start : start + size] if each in self._all]
+
     def add(self, member: T) -> None:
         self._all.add(member)
 
