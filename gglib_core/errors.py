@@ -47,6 +47,7 @@ Constructors take facts and build the message. Nothing here knows HTTP.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -298,8 +299,15 @@ class LaunchFailed(AdmissionError):
         detail: str,
         log: Sequence[str] = (),
         retry_after_seconds: float | None = None,
+        *,
+        is_remembered: bool = False,
     ) -> None:
-        super().__init__(f"The model {model!r} could not be loaded ({failure}): {detail}")
+        """`is_remembered` says that nothing was launched for this request."""
+        again = ""
+        if is_remembered and retry_after_seconds is not None:
+            seconds = max(1, math.ceil(retry_after_seconds))
+            again = f" just now; it is tried again in {seconds} s, or at once by `gglib load`"
+        super().__init__(f"The model {model!r} could not be loaded ({failure}){again}: {detail}")
         self.model = model
         self.failure = failure
         self.detail = detail

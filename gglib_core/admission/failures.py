@@ -27,7 +27,7 @@ class FailureMemory:
         failure = self.known.get(model_id)
         if failure is None or now >= failure.until:
             return None
-        return _retold(failure.error, failure.until - now)
+        return _retold(failure.error, failure.until - now, is_remembered=True)
 
     def remember_load(self, resident: Resident, error: LaunchFailed, now: float) -> LaunchFailed:
         """A load failed: that costs time at once."""
@@ -74,5 +74,14 @@ class FailureMemory:
         return min(self._policy.backoff_limit_seconds, wait)
 
 
-def _retold(error: LaunchFailed, retry_after_seconds: float) -> LaunchFailed:
-    return LaunchFailed(error.model, error.failure, error.detail, error.log, retry_after_seconds)
+def _retold(
+    error: LaunchFailed, retry_after_seconds: float, *, is_remembered: bool = False
+) -> LaunchFailed:
+    return LaunchFailed(
+        error.model,
+        error.failure,
+        error.detail,
+        error.log,
+        retry_after_seconds,
+        is_remembered=is_remembered,
+    )

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 def main() -> None:
     """Run the command line of this process; ends the process."""
-    from gglib_runtime.cli.program import program
-
+    try:
+        from gglib_runtime.cli.program import program
+    except KeyboardInterrupt:  # an impatient Ctrl-C is no crash either
+        raise SystemExit(130) from None
     program.main(prog_name="gglib")

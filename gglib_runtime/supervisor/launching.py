@@ -6,8 +6,10 @@ to stop.
 
 from __future__ import annotations
 
+import errno
 import itertools
 import logging
+import os
 import secrets
 import shlex
 import shutil
@@ -53,6 +55,7 @@ _log = logging.getLogger(__name__)
 _PORTS_TRIED = {LaunchFailure.PORT_TAKEN: 3, LaunchFailure.IDENTITY: 2}
 """An engine that ignores its key does so on every port."""
 _ERROR_LINES = 20
+_MISSING = os.strerror(errno.ENOENT)
 _TAIL_LINES = 60
 _EXIT_SECONDS = 1.0
 """How long a child that shares its port with a stranger may take to say that it cannot bind."""
@@ -65,6 +68,8 @@ class Launch:
     model_id: int
     name: str
     context: int
+    path: str = ""
+    """The model's file."""
     launch_id: str = field(default_factory=lambda: secrets.token_hex(6))
     pid: int | None = None
     port: int | None = None
@@ -155,7 +160,7 @@ class Launcher:
 
         Raises LaunchFailed; nothing is left then, nor after a cancellation.
         """
-        launch.name = spec.name
+        launch.name, launch.path = spec.name, spec.path
         program = self._command_for(spec)[0]
         if shutil.which(program) is None:
             reason = f"there is no program {program}"
@@ -245,7 +250,13 @@ class Launcher:
 def exit_error(launch: Launch, child: Child) -> LaunchFailed:
     """Why a child that has ended did."""
     assert child.exit_code is not None
-    return launch.failure(*classify(child.exit_code, launch.tail))
+    failure, detail = classify(child.exit_code, launch.tail)
+    if launch.path in detail and _MISSING in detail:
+        detail = (
+            f"its file {launch.path} is missing. Bring it back, or name the one to use: "
+            f"gglib model edit {shlex.quote(launch.name)} --path PATH"
+        )
+    return launch.failure(failure, detail)
 
 
 def _target(launch: Launch, address: EngineAddress) -> Target:

@@ -196,3 +196,20 @@ def test_colours_appear_on_terminals_unless_they_are_unwanted(shell: Shell) -> N
     assert "\x1b[32mok" in printed({"NO_COLOR": ""})
     assert "\x1b[3" not in printed({"NO_COLOR": "1"})
     assert "\x1b" not in shell.process("doctor").stdout
+
+
+def test_an_interrupt_while_the_commands_are_imported_is_no_crash() -> None:
+    code = (
+        "import builtins, os, signal\n"
+        "original = builtins.__import__\n"
+        "def interrupted(name, *rest):\n"
+        "    if name == 'click':\n        os.kill(os.getpid(), signal.SIGINT)\n"
+        "    return original(name, *rest)\n"
+        "builtins.__import__ = interrupted\n"
+        "from gglib_runtime.cli import main\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=REPOSITORY
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")

@@ -57,6 +57,16 @@ def test_a_model_that_just_failed_is_refused_without_a_launch() -> None:
     assert owner.launched == ["a"]
 
 
+def test_a_refusal_without_a_launch_says_so_and_when_the_next_one_is() -> None:
+    owner = an_owner(backoff_seconds=5.0)
+    first = owner.ask("a")
+    owner.fail("a")
+    owner.pass_time(2.5)
+    second = owner.ask("a")
+    assert "tried again" not in str(first.error)
+    assert "just now; it is tried again in 3 s, or at once by `gglib load`: " in str(second.error)
+
+
 def test_the_refusal_of_a_failed_model_costs_no_other_its_place() -> None:
     """One crashes for the second time while requests wait for it and for a third model."""
     owner = an_owner(a_model("a", max_concurrent=1), "b", "c", max_resident=2)

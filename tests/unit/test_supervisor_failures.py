@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from gglib_core.errors import LaunchFailure
 from gglib_runtime.simulator.failures import failure_lines
 from gglib_runtime.supervisor.failures import classify, refusal_of
+from gglib_runtime.supervisor.launching import Launch, exit_error
+
+if TYPE_CHECKING:
+    from gglib_runtime.supervisor.child import Child
 
 LOADING = "0.00.012.000 I srv  load_model: loading model '/m.gguf'"
 GENERIC = "0.00.020.000 E srv  llama_server: exiting due to model loading error"
@@ -124,3 +130,32 @@ def test_a_system_that_starts_no_process_is_understood(number: int, failure: Lau
     found, detail = refusal_of(OSError(number, os.strerror(number)))
     assert found is failure
     assert os.strerror(number) in detail
+
+
+def missing(launch: Launch, line: str) -> str:
+    launch.tail.append(line)
+    error = exit_error(launch, cast("Child", SimpleNamespace(exit_code=1)))
+    assert error.failure is LaunchFailure.BAD_FILE
+    return error.detail
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "gguf_init_from_file: failed to open GGUF file '/m/a.gguf' (No such file or directory)",
+        "error loading model: failed to open /m/a.gguf: No such file or directory",
+    ],
+)
+def test_a_file_that_is_missing_is_said_to_be_with_what_to_do(line: str) -> None:
+    launch = Launch(model_id=1, name="my model", context=512, path="/m/a.gguf")
+    assert missing(launch, line) == (
+        "its file /m/a.gguf is missing. Bring it back, or name the one to use: "
+        "gglib model edit 'my model' --path PATH"
+    )
+
+
+def test_another_file_that_is_missing_is_told_of_by_the_engine() -> None:
+    launch = Launch(model_id=1, name="a", context=512, path="/m/a.gguf")
+    assert "/m/mmproj.gguf" in missing(
+        launch, "mmproj: failed to open /m/mmproj.gguf: No such file or directory"
+    )
