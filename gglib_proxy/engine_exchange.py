@@ -293,7 +293,7 @@ class EngineExchange(Exchange):
         """Send a comment if one is due; end the exchange if a limit is passed."""
         if now >= self._comment_at:
             self._send_comment(now)
-        if error := self._overdue(now):
+        if self._plane.limits.bounds_answers and (error := self._overdue(now)):
             self._comment_at = math.inf
             self.cancel(error)
 

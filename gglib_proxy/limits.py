@@ -51,3 +51,13 @@ class Limits:
     """From a request's last byte to its answer's last, before the log says so; 0 is never."""
     drain_seconds: float = 30.0
     """For running answers, once gglib has been told to stop."""
+
+    @property
+    def bounds_answers(self) -> bool:
+        """Whether any limit is set to how long an engine may take."""
+        return bool(
+            self.request_timeout_seconds
+            or self.max_answer_seconds
+            or self.first_byte_timeout_seconds
+            or self.chunk_timeout_seconds
+        )
