@@ -202,7 +202,10 @@ class RateLimited(LimitError):
         """`limit` is `requests_per_minute`, `tokens_per_minute` or `concurrent_requests`."""
         self.limit = limit
         self.retry_after_seconds = retry_after_seconds
-        super().__init__(f"The limit of {allowed:.12g} {limit.replace('_', ' ')} is reached.")
+        name, seconds = limit.replace("_", " "), max(1, math.ceil(retry_after_seconds))
+        super().__init__(
+            f"The limit of {allowed:.12g} {name} is reached. Try again in {seconds} s."
+        )
 
 
 class QuotaExceeded(LimitError):

@@ -126,7 +126,7 @@ async def _serve(
         catalog = await stack.enter_async_context(
             open_sql_catalog(database, extra=extra, also=[keys])
         )
-        check_access(keys.current, is_local=is_local(listener), url=url)
+        check_access(keys.current, is_local=is_local(listener), host=settings.host)
         live = await stack.enter_async_context(open_live_settings(loaded))
         database_check = await stack.enter_async_context(open_database_check(database))
         tracer = await stack.enter_async_context(

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import platformdirs
 
+from gglib_core.errors import GglibError
+
 APPLICATION = "gglib"
 
 
@@ -80,7 +82,21 @@ class DataPaths:
         return self.run / "serve.lock"
 
     def create(self) -> None:
-        """Make the directories; the root and `run` are closed to other users where they are new."""
+        """Make the directories; the root and `run` are closed to other users where they are new.
+
+        Raises GglibError.
+        """
+        try:
+            self._create()
+        except OSError as error:
+            is_file = isinstance(error, FileExistsError)
+            raise GglibError(
+                f"The data directory {self.root} cannot be used: {error.filename}: "
+                f"{'it is no directory' if is_file else error.strerror or error}. Choose another "
+                "with --data-dir or GGLIB_DATA_DIR."
+            ) from error
+
+    def _create(self) -> None:
         for path, mode in ((self.root, 0o700), (self.run, 0o700), (self.children, 0o700)):
             path.mkdir(mode=mode, parents=True, exist_ok=True)
         for path in (self.logs, self.models):

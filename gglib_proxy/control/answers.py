@@ -99,7 +99,8 @@ def _nothing_here(app: Quart) -> str:
 
 
 def _near_paths(app: Quart, path: str) -> str | None:
-    known = [*_paths_of(app), *(route.path for route in ROUTES if route.plane is not Plane.CONTROL)]
+    inference = (route.path for route in ROUTES if route.plane is not Plane.CONTROL)
+    known = dict.fromkeys([*_paths_of(app), *inference])
     near = difflib.get_close_matches(path, known, n=2, cutoff=0.7)
     return f"Did you mean {' or '.join(near)}?" if near else None
 

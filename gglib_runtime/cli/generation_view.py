@@ -5,6 +5,7 @@ Not here: which generations are shown.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from gglib_core.generations import Generation
@@ -23,12 +24,15 @@ COLUMNS = (
     Column(title="COST", justify="right"),
     Column(title="KEY"),
 )
+_NO_NAMES: Mapping[int, str] = {}
 _WIDTHS = (19, 24, 22, 6, 6, 6, 7, 7, 12, 12)
 """Of lines that come one after the other, when nobody knows the widest yet."""
 
 
-def generation_row(generation: Generation) -> tuple[object, ...]:
-    """What `COLUMNS` show."""
+def generation_row(
+    generation: Generation, key_names: Mapping[int, str] = _NO_NAMES
+) -> tuple[object, ...]:
+    """What `COLUMNS` show; of keys the names, where there still are such keys."""
     return (
         _time(generation.created_ms),
         generation.model,
@@ -39,7 +43,7 @@ def generation_row(generation: Generation) -> tuple[object, ...]:
         _duration(generation.first_token_ms),
         _duration(generation.total_ms),
         _money(generation.total_cost, generation.currency),
-        generation.api_key_id,
+        key_names.get(generation.key_id or 0, generation.api_key_id),
     )
 
 
@@ -48,12 +52,14 @@ def title_line() -> str:
     return _line(tuple(column.title for column in COLUMNS))
 
 
-def generation_line(generation: Generation) -> str:
+def generation_line(generation: Generation, key_names: Mapping[int, str]) -> str:
     """The row, in columns as wide as they usually need."""
-    return _line(generation_row(generation))
+    return _line(generation_row(generation, key_names))
 
 
-def generation_details(generation: Generation) -> list[tuple[str, object]]:
+def generation_details(
+    generation: Generation, key_names: Mapping[int, str] = _NO_NAMES
+) -> list[tuple[str, object]]:
     """Everything, for people; what is empty has None."""
     cost, currency = generation.total_cost, generation.currency
     return [
@@ -70,7 +76,7 @@ def generation_details(generation: Generation) -> list[tuple[str, object]]:
         ("First token", _duration(generation.first_token_ms)),
         ("Total", _duration(generation.total_ms)),
         ("Cost", _money(cost, currency)),
-        ("Key", generation.api_key_id),
+        ("Key", _key(generation, key_names)),
         ("Provider", generation.provider),
         ("Provider was", generation.provider_health),
         ("Launch", generation.target),
@@ -78,6 +84,11 @@ def generation_details(generation: Generation) -> list[tuple[str, object]]:
         ("Request id", generation.request_id),
         ("Id in the answer", generation.upstream_id),
     ]
+
+
+def _key(generation: Generation, key_names: Mapping[int, str]) -> str | None:
+    name = key_names.get(generation.key_id or 0)
+    return f"{name} ({generation.api_key_id})" if name else generation.api_key_id
 
 
 def _line(cells: tuple[object, ...]) -> str:

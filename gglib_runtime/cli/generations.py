@@ -92,9 +92,9 @@ def generations(
         if as_csv:
             _export(engine, wanted, limit)
         elif is_followed:
-            _follow(engine, wanted, limit or _DEFAULT_LIMIT, as_json=as_json)
+            _follow(loaded.settings, engine, wanted, limit or _DEFAULT_LIMIT, as_json=as_json)
         else:
-            _list(engine, wanted, limit or _DEFAULT_LIMIT, as_json=as_json)
+            _list(loaded.settings, engine, wanted, limit or _DEFAULT_LIMIT, as_json=as_json)
 
 
 @click.command()
@@ -109,6 +109,7 @@ def generation(loaded: LoadedSettings, generation_id: str, as_json: bool) -> Non
 
     with _open_database(loaded.settings) as engine:
         found = find_generation(engine, generation_id)
+        names = _key_names(loaded.settings, engine)
     if found is None:
         raise CommandFailed(
             f"There is no generation {generation_id!r}. They are kept for "
@@ -117,7 +118,7 @@ def generation(loaded: LoadedSettings, generation_id: str, as_json: bool) -> Non
     if as_json:
         print_json(generation_document(found))
     else:
-        print_facts(generation_details(found))
+        print_facts(generation_details(found, names))
 
 
 @contextmanager
@@ -167,7 +168,16 @@ def _key(settings: Settings, engine: Engine, text: str) -> tuple[int | None, str
     raise CommandFailed(f"There is no API key {text!r}. `gglib key list` shows those there are.")
 
 
-def _list(engine: Engine, wanted: GenerationFilter, limit: int, *, as_json: bool) -> None:
+def _key_names(settings: Settings, engine: Engine) -> dict[int, str]:
+    """The names of the keys that there still are, by their ids."""
+    from gglib_runtime.keys.store import SqlKeyStore
+
+    return {key.id: key.name for key in SqlKeyStore(engine, settings.paths.pepper).list()}
+
+
+def _list(
+    settings: Settings, engine: Engine, wanted: GenerationFilter, limit: int, *, as_json: bool
+) -> None:
     from gglib_proxy.generation_document import generation_document
     from gglib_runtime.cli.generation_view import COLUMNS, generation_row
     from gglib_runtime.generations.history import read_page
@@ -176,7 +186,8 @@ def _list(engine: Engine, wanted: GenerationFilter, limit: int, *, as_json: bool
     if as_json:
         print_json([generation_document(each) for each in page])
     elif page:
-        print_table(COLUMNS, [generation_row(each) for each in reversed(page)])
+        names = _key_names(settings, engine)
+        print_table(COLUMNS, [generation_row(each, names) for each in reversed(page)])
     else:
         click.echo("There are no generations of that kind.")
 
@@ -196,17 +207,24 @@ def _export(engine: Engine, wanted: GenerationFilter, limit: int | None) -> None
             return
 
 
-def _follow(engine: Engine, wanted: GenerationFilter, limit: int, *, as_json: bool) -> None:
+def _follow(
+    settings: Settings, engine: Engine, wanted: GenerationFilter, limit: int, *, as_json: bool
+) -> None:
     import json
 
     from gglib_proxy.generation_document import generation_document
     from gglib_runtime.cli.generation_view import generation_line, title_line
 
-    if not as_json:
-        click.echo(title_line())
+    if as_json:
+        for each in _followed(engine, wanted, limit):
+            click.echo(json.dumps(generation_document(each)))
+        return
+    click.echo(title_line())
+    names = _key_names(settings, engine)
     for each in _followed(engine, wanted, limit):
-        line = json.dumps(generation_document(each)) if as_json else generation_line(each)
-        click.echo(line)
+        if each.key_id is not None and each.key_id not in names:
+            names = _key_names(settings, engine)  # made since
+        click.echo(generation_line(each, names))
 
 
 def _followed(engine: Engine, wanted: GenerationFilter, limit: int) -> Iterator[Generation]:

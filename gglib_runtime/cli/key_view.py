@@ -109,7 +109,9 @@ def _limits(key: ApiKey) -> list[tuple[str, float]]:
 
 def _limit(limit: tuple[str, float]) -> str:
     name, amount = limit[0].replace("_", " "), limit[1]
-    return f"{_amount(amount)} {name}" if amount else f"no limit of {name}"
+    if not amount:
+        return f"no limit of {name}"
+    return f"{_amount(amount)} {name.removeprefix('budget ')}"
 
 
 def _amount(amount: float) -> str:

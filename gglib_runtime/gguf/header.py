@@ -217,4 +217,4 @@ def _guess_content(start: bytes) -> str:
             return meaning
     if start[8:10] == b'{"':
         return "it looks like safetensors; convert it to GGUF first"
-    return f"it begins with {start[:4]!r}, not with b'GGUF'"
+    return f"it begins with {start[:4].decode('latin-1')!r}, not with 'GGUF'"

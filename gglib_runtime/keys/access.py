@@ -47,13 +47,14 @@ def provide_first_key(store: SqlKeyStore, secret: str) -> None:
         )
 
 
-def check_access(keys: KeyRing, *, is_local: bool, url: str) -> None:
+def check_access(keys: KeyRing, *, is_local: bool, host: str) -> None:
     """Raises ConfigError for an endpoint that others could reach and nobody could use."""
     if keys.is_open or is_local or len(keys):
         return
     raise ConfigError(
-        f"Others can reach {url}, and there is no API key. Make one with `gglib key create NAME` "
-        f"(in a container, set {VARIABLE}), or let everybody do everything with --no-auth."
+        f"Others can reach gglib at {host}, and there is no API key. Make one with "
+        f"`gglib key create NAME` (in a container, set {VARIABLE}), or let everybody do everything "
+        "with --no-auth."
     )
 
 

@@ -81,6 +81,16 @@ def test_the_table_shows_the_last_requests_the_newest_last(shell: Shell) -> None
     assert len(lines_of(shell.output("generations", "-n", "1"))) == 2
 
 
+def test_requests_of_a_key_show_its_name_for_as_long_as_there_is_such_a_key(shell: Shell) -> None:
+    shell.output("key", "create", "alice")
+    write(shell)
+    assert lines_of(shell.output("generations"))[2][-1] == "alice"
+    assert f"alice ({MASK})" in shell.output("generation", "gen-full")
+    assert shell.json("generations", "--key", "alice")[0]["api_key_id"] == MASK
+    shell.output("key", "rm", "alice")
+    assert lines_of(shell.output("generations"))[2][-1] == MASK
+
+
 def test_an_empty_table_says_so(shell: Shell) -> None:
     assert shell.output("generations") == "There are no generations of that kind.\n"
     assert shell.json("generations") == []

@@ -298,3 +298,13 @@ def test_up_without_an_engine_says_how_to_get_one(shell: Shell) -> None:
     message = shell.failure("up", "--llama-server", "/no/such/engine")
     assert "/no/such/engine" in message
     assert not (shell.data_dir / "models").exists()
+
+
+def test_a_data_directory_that_cannot_be_one_is_named_with_what_to_do(
+    shell: Shell, tmp_path: Path
+) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    message = shell.failure("serve", "--port", "0", "--data-dir", file)
+    assert message.startswith(f"The data directory {file} cannot be used: ")
+    assert message.endswith("it is no directory. Choose another with --data-dir or GGLIB_DATA_DIR.")

@@ -32,6 +32,11 @@ def family(parent: type[GglibError]) -> Iterator[type[GglibError]]:
             yield from family(child)
 
 
+def test_who_is_limited_is_told_when_to_come_back() -> None:
+    limited = errors.RateLimited("tokens_per_minute", 500, 2.5)
+    assert str(limited) == "The limit of 500 tokens per minute is reached. Try again in 3 s."
+
+
 def test_every_error_class_has_a_row_of_its_own() -> None:
     missing = [each.__name__ for each in family(GglibError) if each not in ERROR_TABLE]
     assert not missing

@@ -351,7 +351,7 @@ def test_a_header_spread_over_a_sparse_file_is_given_up(tmp_path: Path) -> None:
         (b"PK\x03\x04.....", "PyTorch"),
         (b"lmgg" + bytes(60), "older GGML"),
         (struct.pack("<Q", 60) + b'{"__metadata__":{}}', "safetensors"),
-        (b"\x7fELF" + bytes(60), r"begins with b'\\x7fELF'"),
+        (b"\x7fELF" + bytes(60), r"begins with '\\x7fELF'"),
     ],
 )
 def test_other_files_are_recognised(tmp_path: Path, content: bytes, meaning: str) -> None:

@@ -125,13 +125,13 @@ def test_keys_that_are_the_same_stay_the_same_object(tmp_path: Path) -> None:
 
 
 def test_an_endpoint_that_nobody_could_use_does_not_start() -> None:
-    url = "http://192.0.2.1:8080"
+    host = "0.0.0.0"
     with pytest.raises(ConfigError) as caught:
-        check_access(KeyRing(), is_local=False, url=url)
-    for said in (url, "gglib key create NAME", "GGLIB_API_KEY", "--no-auth"):
+        check_access(KeyRing(), is_local=False, host=host)
+    for said in (host, "gglib key create NAME", "GGLIB_API_KEY", "--no-auth"):
         assert said in str(caught.value)
-    check_access(KeyRing(is_open=True), is_local=False, url=url)
-    check_access(KeyRing(keys=ONE_KEY[1]), is_local=False, url=url)
+    check_access(KeyRing(is_open=True), is_local=False, host=host)
+    check_access(KeyRing(keys=ONE_KEY[1]), is_local=False, host=host)
 
 
 @pytest.mark.parametrize(
