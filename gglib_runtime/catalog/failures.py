@@ -26,7 +26,7 @@ _SQLITE = {
     "SQLITE_CORRUPT": "is damaged. Restore a backup, or move the file away to start with an empty "
     "catalog",
     "SQLITE_NOTADB": "is no SQLite database. Name another one, or move the file away",
-    "SQLITE_IOERR": "cannot be read or written: the disk reports an error",
+    "SQLITE_IOERR": "cannot be read or written: the disk is full or reports an error",
 }
 _SQLITE["SQLITE_LOCKED"] = _SQLITE["SQLITE_BUSY"]
 _POSTGRES = {

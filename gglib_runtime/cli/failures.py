@@ -6,6 +6,7 @@ by it. Not here: what makes them fail.
 
 from __future__ import annotations
 
+import errno
 import os
 from enum import IntEnum
 from typing import TYPE_CHECKING
@@ -71,6 +72,9 @@ def _explain(error: Exception) -> tuple[str, ExitCode]:
             return str(error), ExitCode.USAGE
         case GglibError():
             return str(error), ExitCode.FAILURE
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT):
+            where = f"{error.filename}: " if error.filename else ""
+            return f"{where}The disk is full. Free some space and try again.", ExitCode.FAILURE
         case OSError(filename=str(), strerror=str()):
             return f"{error.filename}: {error.strerror}", ExitCode.FAILURE
         case _:

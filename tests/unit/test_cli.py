@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -166,6 +167,16 @@ def failing(error: BaseException) -> Program:
             "gglib: No server runs for /data. Start one with `gglib serve`.",
         ),
         (PermissionError(13, "Permission denied", "/x"), 1, "gglib: /x: Permission denied"),
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            1,
+            "gglib: The disk is full. Free some space and try again.",
+        ),
+        (
+            OSError(errno.EDQUOT, "Disk quota exceeded", "/x"),
+            1,
+            "gglib: /x: The disk is full. Free some space and try again.",
+        ),
         (
             RuntimeError("two\nlines"),
             1,
