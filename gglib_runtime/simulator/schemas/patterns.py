@@ -102,9 +102,10 @@ class _Parser:
 
     def _escaped(self) -> str:
         character = self._next()
-        if character in "bBkpPuxc" or character.isdigit():
-            raise UnsupportedPattern(f"\\{character}")
-        return _CLASSES.get(character) or _CONTROLS.get(character, character)
+        known = _CLASSES.get(character) or _CONTROLS.get(character)
+        if known is None and character.isascii() and character.isalnum():
+            raise UnsupportedPattern(f"\\{character}")  # which means much, or nothing
+        return known or character
 
     def _class(self) -> str:
         is_negated = self._takes("^")
