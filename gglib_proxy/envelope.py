@@ -90,7 +90,7 @@ EMPTY = Envelope()
 
 
 def read_envelope(
-    body: bytes | bytearray, *, has_inputs: bool = False, has_prompts: bool = False
+    body: bytes | bytearray | LargeBody, *, has_inputs: bool = False, has_prompts: bool = False
 ) -> Envelope:
     """Read a JSON body's envelope; of several prompts it tells only where it `has_prompts`.
 
@@ -101,6 +101,7 @@ def read_envelope(
         envelope = _read_outline(body, has_inputs=has_inputs, has_prompts=has_prompts)
         if envelope is not None:
             return envelope
+        body = bytes(body)
     if not body.isascii():
         _check_utf8(body)
     try:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from gglib_proxy.errors import ErrorAnswer
 from gglib_proxy.http1.requests import Request
+from gglib_proxy.large_body import LargeBody
 from gglib_proxy.routes import Route
 
 SHOWN_BODY_BYTES = 2048
@@ -86,7 +87,7 @@ def request_was_slow(about: About, status: int) -> None:
     )
 
 
-def shown_body(body: bytes | bytearray) -> str:
+def shown_body(body: bytes | LargeBody) -> str:
     """A body's beginning on one line, without secrets."""
     text = body[:SHOWN_BODY_BYTES].decode("utf-8", "replace")
     text = _SECRET_FIELD.sub(_masked_field, text)

@@ -21,6 +21,7 @@ from gglib_core.errors import (
     UpstreamUnreachable,
 )
 from gglib_proxy.http1.responses import ResponseError, ResponseReader
+from gglib_proxy.large_body import LargeBody
 from gglib_proxy.members import Members
 
 IDLE_SECONDS = 4.0
@@ -93,7 +94,7 @@ class UpstreamConnection(asyncio.Protocol):
         return f"<UpstreamConnection {self.origin.name} {state}>"
 
     def send(
-        self, sink: ResponseSink, head: bytes, body: bytes | bytearray, *, is_head_request: bool
+        self, sink: ResponseSink, head: bytes, body: bytes | LargeBody, *, is_head_request: bool
     ) -> None:
         """Send a request; its response goes to `sink` until complete, failed or aborted."""
         assert self._transport is not None
@@ -104,7 +105,8 @@ class UpstreamConnection(asyncio.Protocol):
         elif len(body) <= 1 << 16:
             self._transport.write(head + body)
         else:
-            self._transport.writelines((head, body))
+            pieces = (body,) if isinstance(body, bytes) else body.pieces
+            self._transport.writelines((head, *pieces))
 
     def pause_reading(self) -> None:
         if not self._is_reading_paused and self._transport is not None:

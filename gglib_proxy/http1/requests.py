@@ -21,7 +21,7 @@ _CHECKED = frozenset(
 _HEAD_END = b"\r\n\r\n"
 _VERSION = b"HTTP/1."
 _TURN_BYTES = 1 << 18
-"""Of a body that come in one turn; to take so many costs a quarter of a millisecond, or one."""
+"""Of a body that are read in one turn; to take so many costs a quarter of a millisecond, or one."""
 _is_authority = re.compile(rb"(?:[\w.~%!$&'()*+;=-]*|\[[0-9A-Fa-f:.]+\])(?::\d*)?").fullmatch
 """A host as RFC 3986 has it, without a user."""
 
@@ -57,7 +57,7 @@ class Request:
         self.keep_alive = True
         self.expects_continue = False
         self.content_length: int | None = None
-        self.body: bytes | bytearray = b""
+        self.body: bytes | LargeBody = b""
         self.built: dict[object, Any] = {}
         """What was made of the head; those that repeat it share this."""
 
@@ -417,7 +417,8 @@ class RequestReader:
             self._body = body
             return
         if isinstance(self._body, bytes):
-            self._body = LargeBody(self._body)
+            first, self._body = self._body, LargeBody()
+            self._body.add(first)
         self._body.add(body)
         if self.partial_body_bytes % _TURN_BYTES < len(body) and self._sink is not None:
             self._sink.much_received()

@@ -84,7 +84,7 @@ def _check_written(request: Request) -> None:
     while isinstance(event := parser.next_event(), h11.Data):
         body += event.data
     assert isinstance(event, h11.EndOfMessage)
-    assert body == request.body
+    assert body == bytes(request.body)
     assert parser.trailing_data == (b"", False)
 
 

@@ -27,12 +27,13 @@ ROUTES: list[dict[str, bool]] = [{}, {"has_inputs": True}, {"has_prompts": True}
 
 
 def in_pieces(body: bytes, sizes: Iterable[int]) -> LargeBody:
-    large, at = LargeBody(b""), 0
+    large, at = LargeBody(), 0
     for size in sizes:
         large.add(body[at : at + size])
         at += size
     large.add(body[at:])
-    assert large == body
+    assert bytes(large) == body
+    assert len(large) == len(body)
     return large
 
 
@@ -40,7 +41,7 @@ def received(body: bytes) -> LargeBody:
     return in_pieces(body, [PIECE] * (len(body) // PIECE))
 
 
-def reading(body: bytes | bytearray, route: dict[str, bool]) -> Any:
+def reading(body: bytes | LargeBody, route: dict[str, bool]) -> Any:
     """What comes of reading it, whatever it is."""
     try:
         envelope = read_envelope(body, **route)
@@ -182,7 +183,7 @@ def test_of_what_is_usual_nearly_nothing_is_looked_at_twice(kind: str) -> None:
     assert reading(body, {}) == reading(text, {}) == ("m", True, None, None, 1, 1)
     assert body.outline is not None
     assert len(body.outline) < 2 * SLICE_BYTES + len(text) // 20
-    body[len(body) // 2] = 0  # which would be found, if the body itself were read
+    body.pieces[-2] = b"\0"  # which would be found, if the body itself were read
     assert reading(body, {})[0] == "m"
 
 
@@ -227,3 +228,32 @@ def test_a_body_that_is_not_large_has_no_outline() -> None:
     large = in_pieces(body, [100, 200])
     assert large.outline is None
     assert reading(large, {}) == reading(body, {})
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    body=st.binary(max_size=400),
+    sizes=st.lists(st.integers(1, 60), max_size=20),
+    start=st.integers(-10, 410),
+    stop=st.integers(-10, 410),
+)
+def test_what_came_in_pieces_is_found_again(
+    body: bytes, sizes: list[int], start: int, stop: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(large_body, "SLICE_BYTES", 20)
+        patch.setattr(large_body, "_BORDER_BYTES", 5)
+        large = in_pieces(body, sizes)
+    assert large[start:stop] == body[start:stop]
+    assert b"head" + large == b"head" + body
+    assert b"".join(large.pieces) == body
+    assert [each.find(b'"') for each in large.pieces] == large.first_quotes
+
+
+def test_large_pieces_are_not_copied_and_small_ones_are_few() -> None:
+    body = random.Random(1).randbytes(1_000_000)
+    large, pieces = LargeBody(), [body[at : at + PIECE] for at in range(0, len(body), PIECE)]
+    for piece in pieces:
+        large.add(piece)
+    assert [id(each) for each in large.pieces] == [id(each) for each in pieces]
+    assert len(in_pieces(body, [10] * (len(body) // 10)).pieces) == len(body) // SLICE_BYTES + 1

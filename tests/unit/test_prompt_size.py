@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from gglib_proxy.large_body import LargeBody
 from gglib_proxy.prompt_size import IMAGE_BYTES, prompt_bytes
 
 DATA = base64.b64encode(random.Random(7).randbytes(300_000)).decode()
@@ -39,7 +40,10 @@ def size_of(document: object) -> tuple[int, int]:
     """What is counted of the body, and its bytes."""
     body = json.dumps(document).encode()
     counted = prompt_bytes(body)
-    assert prompt_bytes(bytearray(body)) == counted
+    in_pieces = LargeBody()
+    for at in range(0, len(body), 70_000):
+        in_pieces.add(body[at : at + 70_000])
+    assert prompt_bytes(in_pieces) == counted
     return counted, len(body)
 
 
