@@ -115,9 +115,9 @@ class Account:
         "_is_event_stream",
         "_passage",
         "_pieces",
-        "_reader",
         "_reservation",
         "_route",
+        "reader",
     )
 
     def __init__(
@@ -139,7 +139,8 @@ class Account:
         self._first_byte: float | None = None
         self._is_event_stream: bool | None = None  # the answer, where it says what it took
         self._pieces: list[bytes] | None = None  # that came first; most answers come at once
-        self._reader: UsageReader | None = None  # from when more came
+        self.reader: UsageReader | None = None
+        """Of the answer, from when more came than its first pieces; may be fed by others."""
 
     def header_lines(self) -> bytes:
         """What the answer's head says of the account."""
@@ -155,14 +156,14 @@ class Account:
 
     def answer_received(self, pieces: list[bytes], now: float) -> None:
         """Pieces of the answer's body have come."""
-        if self._reader is not None:
-            self._reader.feed(pieces)
+        if self.reader is not None:
+            self.reader.feed(pieces)
         elif self._first_byte is None:
             self._first_byte = now
             self._pieces = pieces
         elif self._is_event_stream is not None:
-            self._reader = self._begin_reading(self._is_event_stream)
-            self._reader.feed(pieces)
+            self.reader = self._begin_reading(self._is_event_stream)
+            self.reader.feed(pieces)
 
     def _begin_reading(self, is_stream: bool) -> UsageReader:
         reader = UsageReader(is_stream=is_stream)
@@ -171,8 +172,8 @@ class Account:
         return reader
 
     def _used(self, *, is_whole: bool) -> Usage:
-        if self._reader is not None:
-            return self._reader.usage(is_whole=is_whole, answers=self._passage.answers)
+        if self.reader is not None:
+            return self.reader.usage(is_whole=is_whole, answers=self._passage.answers)
         if self._is_event_stream is None:
             return _NOTHING_USED
         return usage_of(

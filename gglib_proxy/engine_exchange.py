@@ -36,6 +36,7 @@ from gglib_proxy.http1.requests import Request
 from gglib_proxy.http1.responses import CHUNKED, CLOSE, ResponseHead
 from gglib_proxy.routes import Route
 from gglib_proxy.upstream import Origin
+from gglib_proxy.usage import UsageReader
 
 if TYPE_CHECKING:
     from gglib_proxy.client import ClientConnection
@@ -63,6 +64,7 @@ class EngineExchange(Exchange):
         "_lease",
         "_passage",
         "_trace",
+        "_usage",
         "is_stream",
     )
 
@@ -83,6 +85,7 @@ class EngineExchange(Exchange):
         self._admitted = 0.0
         self._comment_at = math.inf
         self._folded: FoldedAnswer | None = None
+        self._usage: UsageReader | None = None  # of a stream that is passed on
         tracer = plane.books.tracer
         self._trace = None if tracer is None else _begin_trace(tracer, request, route)
 
@@ -270,6 +273,17 @@ class EngineExchange(Exchange):
         self._comment_at = math.inf
         if self._is_head_sent and (head.status != 200 or not head.is_event_stream):
             self._folded = FoldedAnswer(head.status, self.route.dialect, self.model_name or "")
+
+    def chunk_received(self, whole: bytes, piece: bytes) -> None:
+        """As ever, but nearly all of a stream comes so: the less is looked up, the better."""
+        if self._usage is not None:
+            self._last_byte = self._activity.heard_at = self._plane.now()
+            self._usage.take(piece)
+            self._pass_on(whole, piece)
+            return
+        super().chunk_received(whole, piece)
+        if self._account is not None and self._folded is None:
+            self._usage = self._account.reader
 
     def _heard(self, chunks: list[bytes]) -> bool:
         self._activity.heard_at = self._last_byte

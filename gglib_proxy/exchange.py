@@ -301,9 +301,12 @@ class Exchange(ABC):
     def chunk_received(self, whole: bytes, piece: bytes) -> None:
         self._last_byte = self._plane.now()
         if self._heard([piece]):
-            if self._end_of_stream is not None:
-                self._end_of_stream = end_after(self._end_of_stream, piece)
-            self.client.write([whole if self._framing is CHUNKED else piece])
+            self._pass_on(whole, piece)
+
+    def _pass_on(self, whole: bytes, piece: bytes) -> None:
+        if self._end_of_stream is not None:
+            self._end_of_stream = end_after(self._end_of_stream, piece)
+        self.client.write([whole if self._framing is CHUNKED else piece])
 
     def response_received(self, reader: ResponseReader) -> None:
         self._last_byte = self._plane.now()

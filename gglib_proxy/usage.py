@@ -10,7 +10,6 @@ Not here: what is recorded of it.
 from __future__ import annotations
 
 import re
-from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -119,24 +118,39 @@ class UsageReader:
     def __init__(self, *, is_stream: bool) -> None:
         self._is_stream = is_stream
         self._head: list[bytes] = []
-        self._tail: deque[bytes] | None = None
+        self._tail: list[bytes] | None = None  # the last pieces, each where it replaced another
         self._pieces = 0
         self._bytes = 0
 
     def feed(self, pieces: list[bytes]) -> None:
         """Take the next pieces; they are kept only as far as they are looked at."""
-        self._pieces += len(pieces)
+        for piece in pieces:
+            self.take(piece)
+
+    def take(self, piece: bytes) -> None:
+        """As `feed`, with one."""
+        count = self._pieces
+        self._pieces = count + 1
         tail = self._tail
         if tail is not None:
-            tail.extend(pieces)
+            tail[count % _KEPT_PIECES] = piece
             return
-        self._head += pieces
-        for piece in pieces:
-            self._bytes += len(piece)
+        self._head.append(piece)
+        self._bytes += len(piece)
         if self._bytes > (_STREAM_HEAD_BYTES if self._is_stream else _WHOLE_BYTES):
-            self._tail = deque(self._head[-_KEPT_PIECES:], _KEPT_PIECES)
-            kept = _STREAM_HEAD_BYTES if self._is_stream else _LOOKED_AT_BYTES
-            self._head = [b"".join(self._head)[:kept]]
+            self._part()
+
+    def _part(self) -> None:
+        """From now on the beginning and the end are kept, no more what is between them."""
+        self._tail = [b""] * _KEPT_PIECES
+        for at, piece in enumerate(self._head):
+            self._tail[at % _KEPT_PIECES] = piece
+        kept = _STREAM_HEAD_BYTES if self._is_stream else _LOOKED_AT_BYTES
+        self._head = [b"".join(self._head)[:kept]]
+
+    def _end(self, tail: list[bytes]) -> bytes:
+        oldest = self._pieces % _KEPT_PIECES
+        return b"".join((*tail[oldest:], *tail[:oldest]))
 
     def usage(self, *, is_whole: bool, answers: int = 1) -> Usage:
         """What was said; `is_whole` tells whether the answer came to its end.
@@ -148,7 +162,7 @@ class UsageReader:
         head = self._head[0] if len(self._head) == 1 else b"".join(self._head)
         if self._tail is None and is_whole and not self._is_stream:
             return _of_answer(head, answers)
-        tail = head if self._tail is None else b"".join(self._tail)
+        tail = head if self._tail is None else self._end(self._tail)
         answer = _scan(head[:_LOOKED_AT_BYTES], tail[-_LOOKED_AT_BYTES:], is_stream=self._is_stream)
         if answer.stop_reason is None:
             answer.stop_reason = _ending(head, tail, is_stream=self._is_stream)

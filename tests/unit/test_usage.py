@@ -262,5 +262,17 @@ def test_little_is_kept_of_a_long_stream() -> None:
     reader = UsageReader(is_stream=True)
     for _ in range(10_000):
         reader.feed([delta()])
-    kept = [*reader._head, *(reader._tail or ())]
+    assert reader._tail is not None
+    kept = [*reader._head, *reader._tail]
     assert sum(map(len, kept)) < 20_000
+
+
+@pytest.mark.parametrize("count", range(100, 105))
+def test_the_end_of_a_long_stream_may_come_in_pieces(count: int) -> None:
+    reader = UsageReader(is_stream=True)
+    pieces = [CHAT_END[:40], CHAT_END[40:90], CHAT_END[90:], b"data: [DONE]\n\n"]
+    for piece in [delta() for _ in range(count)] + pieces:
+        reader.take(piece)
+    usage = reader.usage(is_whole=True)
+    assert (usage.prompt_tokens, usage.completion_tokens) == (10, 8)
+    assert usage.finish_reason == "length"
