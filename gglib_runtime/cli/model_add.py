@@ -14,9 +14,10 @@ from gglib_core.errors import NameTaken
 from gglib_core.validation import ENGINES
 from gglib_runtime.cli.catalog import open_store
 from gglib_runtime.cli.failures import CommandFailed
+from gglib_runtime.cli.fitting import too_large
 from gglib_runtime.cli.model_options import capability_set, lists, properties
 from gglib_runtime.cli.options import as_json, with_settings
-from gglib_runtime.cli.output import print_json
+from gglib_runtime.cli.output import note, print_json
 
 if TYPE_CHECKING:
     from gglib_core.models import Model, NewModel
@@ -80,6 +81,8 @@ def add(
         print_json(model_json(model))
     else:
         click.echo(f"Added {model_line(model)}")
+    if reason := too_large(model):
+        note(f"gglib: warning: {reason}: without GPUs that hold the rest it loads slowly or not at all.")
 
 
 def _described(path: Path) -> GgufModel:

@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from gglib_runtime.catalog.migration import HEAD
@@ -108,6 +109,18 @@ def test_a_data_directory_that_cannot_be_written_is_a_failure(shell: Shell, tmp_
     check = examine(shell, "--data-dir", str(tmp_path / "file" / "data"), code=1)["data directory"]
     assert check["verdict"] == "fail"
     assert f"{tmp_path / 'file'} writable" in check["advice"]
+
+
+def test_a_model_that_is_larger_than_the_memory_is_told_of(shell: Shell, tmp_path: Path) -> None:
+    path = write_tiny(tmp_path, "tiny-a")
+    os.truncate(path, psutil.virtual_memory().total + 1024**3)  # a hole, which takes no room
+    added = shell.run("model", "add", path)
+    assert added.exit_code == 0
+    assert added.stderr.startswith("gglib: warning: tiny-a has ")
+    check = examine(shell)["models"]
+    assert check["verdict"] == "warn"
+    assert check["detail"].startswith("tiny-a has ")
+    assert "quantisations" in check["advice"]
 
 
 def test_the_models_of_the_database_are_counted(shell: Shell, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from gglib_runtime.catalog import migration
 from gglib_runtime.catalog.database import open_database
 from gglib_runtime.catalog.store import SqlModelStore
 from gglib_runtime.cli.checks.finding import Finding, fail, ok, warn
+from gglib_runtime.cli.fitting import too_large
 from gglib_runtime.cli.quantities import rounded_size
 from gglib_runtime.supervisor.pidfile import list_children
 
@@ -90,4 +91,7 @@ def _models(models: Sequence[Model]) -> Finding:
     if missing:
         advice = "Bring the files back, name new ones (`gglib model edit X --path`), or `model rm`."
         return warn("models", f"files are missing of {', '.join(missing)}", advice)
+    if large := [reason for each in models if (reason := too_large(each))]:
+        advice = "Unless GPUs hold the rest, take smaller models or smaller quantisations of them."
+        return warn("models", "; ".join(large), advice)
     return ok("models", f"{len(models)} in the catalog")
