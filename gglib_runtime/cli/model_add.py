@@ -82,7 +82,7 @@ def add(
     else:
         click.echo(f"Added {model_line(model)}")
     if reason := too_large(model):
-        note(f"gglib: warning: {reason}: without GPUs that hold the rest it loads slowly or not at all.")
+        note(f"gglib: warning: {reason}: unless GPUs hold the rest, it loads slowly or not at all.")
 
 
 def _described(path: Path) -> GgufModel:
