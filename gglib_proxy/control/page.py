@@ -24,8 +24,8 @@ _ABOUT = (
 )
 _ADD = "gglib model add PATH/TO/MODEL.gguf"
 _AUTHORITY = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}")
-_NEEDS_KEY = "This endpoint needs an API key: whoever runs it makes one with `gglib key create`."
-_LOCKED = f"<p>{_NEEDS_KEY.replace('`', '')}</p>"
+_NEEDS_KEY = "Requests need an API key: whoever runs it makes one with `gglib key create NAME`."
+_LOCKED = re.sub("`(.+)`", r"<code>\1</code>", f"<p>{_NEEDS_KEY}</p>")
 _KEY_OPTION = '-H "Authorization: Bearer $OPENAI_API_KEY" '
 _KINDS = ["application/json", "text/html", "text/plain"]
 
