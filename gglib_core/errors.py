@@ -242,7 +242,7 @@ class QueueTimeout(AdmissionError):
     """The request waited for its model as long as it may."""
 
     def __init__(self, model: str, state: str, waited: float, retry_after_seconds: float) -> None:
-        super().__init__(f"The model {model!r} is {state}; the request waited {waited:.0f} s.")
+        super().__init__(f"The request waited {waited:.0f} s, and the model {model!r} is {state}.")
         self.model = model
         self.state = state
         self.retry_after_seconds = retry_after_seconds
