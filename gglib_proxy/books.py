@@ -77,8 +77,9 @@ class Books:
     def refused(self, error: BaseException) -> None:
         """Count what was refused at the door."""
         if isinstance(error, LimitError):
-            is_known = isinstance(error, RateLimited | QuotaExceeded)
-            self.tally.rate_limited(error.limit if is_known else "other")
+            self.tally.rate_limited(
+                error.limit if isinstance(error, RateLimited | QuotaExceeded) else "other"
+            )
         elif isinstance(error, AccessError):
             self.tally.auth_failed(_CODES.get(type(error).__name__, "other"))
 

@@ -131,10 +131,13 @@ class EngineExchange(Exchange):
         try:
             await self._ask_admitted(passage)
         except (UpstreamLost, UpstreamUnreachable) as error:
-            if not (self._is_unseen(error) and await self._is_engine_dead()):
+            if not self._is_unseen(error):
                 raise
+            unseen = [error]
         else:
             return
+        if not await self._is_engine_dead():
+            raise unseen.pop()  # not held by what its traceback refers to
         self._give_back()
         await self._ask_admitted(passage)
 

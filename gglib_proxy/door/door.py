@@ -129,7 +129,8 @@ class Door:
         rules = self.rules
         host = request.header(b"host")
         verdict = rules.origins.judge(request.header(b"origin"), host)
-        key, refusal = None, _check_host(rules, host)
+        key: ApiKey | None = None
+        refusal: MayEnter | None = _check_host(rules, host)
         if refusal is None:
             key, refusal = self._identify(request, route)
         is_foreign = not verdict.is_allowed and request.method not in _SAFE_METHODS
@@ -186,7 +187,7 @@ def presented_secret(request: Request, route: Route) -> str | None:
         scheme, _, value = authorization.partition(b" ")
         if scheme.lower() == b"bearer" and value.strip():
             return _text(value)
-    return next((_text(value) for name in _SECRET_HEADERS if (value := request.header(name))), None)
+    return next((_text(shown) for name in _SECRET_HEADERS if (shown := request.header(name))), None)
 
 
 def _text(value: bytes | None) -> str | None:

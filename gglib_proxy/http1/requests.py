@@ -66,17 +66,9 @@ class Request:
 
     def repeated(self, length: int) -> Request:
         """A request with the same head, but for the length of its body."""
-        other = Request.__new__(Request)
-        other.method = self.method
-        other.target = self.target
-        other.path = self.path
-        other.query = self.query
-        other.headers = self.headers
-        other.is_http10 = self.is_http10
+        other = Request(self.method, self.target, self.headers, is_http10=self.is_http10)
         other.keep_alive = self.keep_alive
-        other.expects_continue = False
         other.content_length = length
-        other.body = b""
         other.built = self.built
         return other
 
@@ -316,7 +308,7 @@ class RequestReader:
         same: a new parser reads it, behind a head that says no more than how long it is.
         """
         end = min(end, len(data))
-        piece = data
+        piece: bytes | memoryview = data
         if end - at < len(data):
             piece = data[at:end] if end - at <= MAX_BYTES else memoryview(data)[at:end]
         assert self._parser is not None
@@ -438,7 +430,7 @@ class RequestReader:
 
 def _is_start_line(data: bytes, start: int, end: int) -> bool:
     """Whether the line before `end`, which is its LF, has two spaces and ends with `HTTP/1.x`."""
-    return data[end - 9 : end - 2] == _VERSION and data.count(b" ", start, end) == 2
+    return end > 8 and data[end - 9 : end - 2] == _VERSION and data.count(b" ", start, end) == 2
 
 
 def _check_start_line(line: bytes) -> None:

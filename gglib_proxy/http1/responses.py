@@ -58,9 +58,7 @@ class ResponseHead:
 
     def repeated(self, length: int) -> ResponseHead:
         """The same head, but for the length of the body."""
-        other = ResponseHead.__new__(ResponseHead)
-        other.status = self.status
-        other.headers = self.headers
+        other = ResponseHead(self.status, self.headers)
         other.length = length
         other.framing = self.framing
         other.is_event_stream = self.is_event_stream
