@@ -153,7 +153,7 @@ def test_what_is_written_for_a_request_is_that_request_to_h11(
     for request, (head, body) in zip(sink.requests, found, strict=True):
         assert head.method.decode() == request.method
         assert head.target == request.target
-        assert body == request.body
+        assert body == bytes(request.body)
         headers = [each for each in head.headers if each[0] not in (b"host", b"content-length")]
         assert headers == passed_on(request)
 
