@@ -17,6 +17,11 @@ MAX_PROMPTS = 2048
 """That are counted, of one request for completions."""
 _MAX_CONTEXT = 1 << 31
 _CONTEXT = Annotated[int, msgspec.Meta(ge=1, le=_MAX_CONTEXT)]
+_WANTED = {
+    "model": "a string",
+    "stream": "true or false",
+    "num_ctx": f"a whole number from 1 to {_MAX_CONTEXT}",
+}
 _SLICE_BYTES = 1 << 20
 
 # One item of a list and what follows it. JSON is known to be valid by then; possessive quantifiers
@@ -112,11 +117,9 @@ def read_envelope(
             _check_inputs(envelope.input)
         return envelope
     except msgspec.ValidationError as error:
-        raise InvalidRequest(
-            f"The body is not valid: {error}.", param=_param(str(error))
-        ) from error
+        raise _wrong_type(str(error)) from error
     except msgspec.DecodeError as error:
-        raise InvalidRequest(f"The body is not valid JSON: {error}.") from error
+        raise InvalidRequest(_no_json(body, str(error))) from error
     except RecursionError as error:
         raise InvalidRequest("The body is nested too deeply.") from error
 
@@ -145,9 +148,21 @@ def _check_utf8(body: bytes | bytearray) -> None:
         raise InvalidRequest(f"The body is not UTF-8: {error.reason}.") from error
 
 
-def _param(message: str) -> str | None:
+def _wrong_type(message: str) -> InvalidRequest:
+    """For what the decoder says of a value that is JSON, but not what was looked for."""
     _, separator, path = message.rpartition("at `$.")
-    return path.rstrip("`") if separator else None
+    param = path.rstrip("`")
+    if not separator:
+        return InvalidRequest("The body has to be one JSON object.")
+    return InvalidRequest(f"`{param}` has to be {_WANTED[param]}.", param=param)
+
+
+def _no_json(body: bytes | bytearray, message: str) -> str:
+    if not body.strip():
+        return "The body is empty: send a JSON object."
+    if "truncated" in message:
+        return "The body is not valid JSON: it ends too early."
+    return f"The body is not valid JSON: {message.removeprefix('JSON is malformed: ')}."
 
 
 def _check_inputs(raw: msgspec.Raw) -> None:

@@ -61,6 +61,25 @@ def test_a_field_of_the_wrong_type_is_named(body: bytes, param: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", "The body is empty: send a JSON object."),
+        (b" \n", "The body is empty: send a JSON object."),
+        (b"[]", "The body has to be one JSON object."),
+        (b'{"model":3}', "`model` has to be a string."),
+        (b'{"stream":1}', "`stream` has to be true or false."),
+        (b'{"num_ctx":0}', "`num_ctx` has to be a whole number from 1 to 2147483648."),
+        (b'{"model":"a', "The body is not valid JSON: it ends too early."),
+        (b'{"a":}', "The body is not valid JSON: invalid character (byte 5)."),
+    ],
+)
+def test_what_is_wrong_with_a_body_is_said_in_json_s_words(body: bytes, message: str) -> None:
+    with pytest.raises(InvalidRequest) as raised:
+        read_envelope(body)
+    assert str(raised.value) == message
+
+
+@pytest.mark.parametrize(
     "body",
     [
         b"",
