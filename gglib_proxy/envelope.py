@@ -154,7 +154,9 @@ def _wrong_type(message: str) -> InvalidRequest:
     param = path.rstrip("`")
     if not separator:
         return InvalidRequest("The body has to be one JSON object.")
-    return InvalidRequest(f"`{param}` has to be {_WANTED[param]}.", param=param)
+    wanted = _WANTED.get(param)
+    problem = f"`{param}` has to be {wanted}." if wanted else f"The body is not valid: {message}."
+    return InvalidRequest(problem, param=param)
 
 
 def _no_json(body: bytes | bytearray, message: str) -> str:

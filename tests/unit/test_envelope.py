@@ -51,12 +51,13 @@ def test_names_are_read_whatever_they_are_written_in() -> None:
         (b'{"num_ctx":0}', "num_ctx"),
         (b'{"num_ctx":-1}', "num_ctx"),
         (b'{"num_ctx":99999999999}', "num_ctx"),
+        (b'{"max_tokens":[1e999]}', "max_tokens"),
     ],
 )
 def test_a_field_of_the_wrong_type_is_named(body: bytes, param: str) -> None:
     with pytest.raises(InvalidRequest) as raised:
         read_envelope(body)
-    assert raised.value.param == param
+    assert (raised.value.param or "").startswith(param)
     assert param in str(raised.value)
 
 
