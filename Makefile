@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
 
-.PHONY: up test check audit format bench fuzz wheel clean
+.PHONY: up test test-compiled check audit format bench fuzz wheel clean
 
 up: $(VENV)/.runs
 	$(BIN)/gglib up
@@ -13,6 +13,14 @@ up: $(VENV)/.runs
 test: $(VENV)/.tests
 	$(MAKE) check
 	$(BIN)/pytest -n 2 --dist worksteal $(PYTEST_ARGS)
+
+# In a copy: sources that stand beside what was compiled of them are not what runs.
+COMPILED := build/compiled
+test-compiled:
+	rm -rf $(COMPILED) && mkdir -p $(COMPILED)
+	git ls-files -z | tar --null -T - -cf - | tar -xf - -C $(COMPILED)
+	GGLIB_COMPILE=1 $(MAKE) -C $(COMPILED) VENV=.venv .venv/.tests
+	cd $(COMPILED) && .venv/bin/pytest -n 2 --dist worksteal $(PYTEST_ARGS)
 
 check: $(VENV)/.tests
 	$(BIN)/ruff check .

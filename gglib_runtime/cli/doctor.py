@@ -55,6 +55,7 @@ def _examine(settings: Settings) -> Iterator[Finding]:
     yield from _safely("memory", machine.check_memory, settings)
     yield from _safely("open files", machine.check_file_limit, settings)
     yield from _safely("uvloop", machine.check_event_loop, settings)
+    yield from _safely("relay", machine.check_relay, settings)
 
 
 def _safely(name: str, check: Check, settings: Settings) -> Iterator[Finding]:

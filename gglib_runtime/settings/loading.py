@@ -27,6 +27,7 @@ ENVIRONMENT_PREFIX = "GGLIB_"
 NOT_SETTINGS = frozenset(
     {
         "GGLIB_API_KEY",
+        "GGLIB_COMPILE",
         "GGLIB_CONFIG",
         "GGLIB_DEBUG",
         "GGLIB_EMBEDDED_FALLBACK",

@@ -70,6 +70,7 @@ def test_all_is_well_on_a_new_machine(shell: Shell) -> None:
         "memory",
         "open files",
         "uvloop",
+        "relay",
     ]
     assert "version 1234 (abc)" in checks["llama-server"]["detail"]
     assert "will be made" in checks["data directory"]["detail"]

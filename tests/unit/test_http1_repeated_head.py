@@ -24,11 +24,11 @@ HEAD = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nX: y\r\n\r\n"
 PLAIN = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
-class NeverRepeated(RepeatedHead):
-    """Finds nothing again."""
-
-    def find(self, data: bytes, at: int) -> tuple[int, int] | None:
-        return None
+def never_repeated() -> RepeatedHead:
+    """Has looked in vain so often that it remembers nothing."""
+    repeated = RepeatedHead()
+    repeated._misses = 1 << 40
+    return repeated
 
 
 def remembering(head: bytes, length: int) -> RepeatedHead:
@@ -118,7 +118,7 @@ def requests_of(pieces: Iterable[bytes], *, is_plain: bool) -> tuple[list[Any], 
     sink = Sink()
     reader = open_reader(sink)
     if is_plain:
-        reader._repeated = NeverRepeated()
+        reader._repeated = never_repeated()
     status = None
     try:
         for piece in pieces:
@@ -129,8 +129,13 @@ def requests_of(pieces: Iterable[bytes], *, is_plain: bool) -> tuple[list[Any], 
     return [everything(request) for request in sink.requests], status
 
 
+ATTRIBUTES = [
+    name for name in dir(Request) if name[0] != "_" and not callable(getattr(Request, name))
+]
+
+
 def everything(request: Request) -> list[Any]:
-    known = [getattr(request, name) for name in Request.__slots__ if name not in ("body", "built")]
+    known = [getattr(request, name) for name in ATTRIBUTES if name not in ("body", "built")]
     heads = [
         request_head(request, request.target, b"host: e\r\n", dropped=dropped)
         for dropped in (frozenset[bytes](), NOT_SENT_TO_ENGINES)
@@ -170,6 +175,14 @@ def test_requests_that_come_again_are_read_as_they_would_be_anew(
         data = data[:at] + added + data[at + removed :]
     pieces = pieces_of(data, borders)
     assert requests_of(pieces, is_plain=False) == requests_of(pieces, is_plain=True)
+
+
+def test_no_head_comes_again_behind_a_trailer_that_closes() -> None:
+    chunked = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
+    for trailer, status in ((b"Connection: close\r\n", 400), (b"X: y\r\n", None)):
+        data = [PLAIN + chunked + trailer + b"\r\n" + PLAIN]
+        assert requests_of(data, is_plain=False)[1] == status
+        assert requests_of(data, is_plain=False) == requests_of(data, is_plain=True)
 
 
 def test_a_body_behind_a_head_that_came_again_may_come_in_pieces() -> None:
@@ -260,7 +273,7 @@ def outcomes(responses: list[list[bytes]], *, is_plain: bool) -> list[Any]:
     """Of one response after the other on a connection, until one ends that."""
     reader = ResponseReader()
     if is_plain:
-        reader._repeated = NeverRepeated()
+        reader._repeated = never_repeated()
     found: list[Any] = []
     for pieces in responses:
         found.append(outcome(reader, pieces))

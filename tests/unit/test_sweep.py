@@ -10,6 +10,7 @@ import pytest
 from gglib_proxy.client import ClientConnection
 from gglib_proxy.data_plane import DataPlane
 from gglib_proxy.limits import Limits
+from tests.compiled import needs_plain_python
 from tests.memory_network import MemoryNetwork
 
 CONNECTIONS = 1_000
@@ -27,6 +28,7 @@ class WatchedConnection(ClientConnection):
         self.events.append("sweep")
 
 
+@needs_plain_python
 async def test_many_connections_are_not_swept_in_one_piece(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -1,4 +1,4 @@
-"""Checks what the machine gives: memory, files, the event loop.
+"""Checks what the machine gives: memory, files, the event loop, and how the relay was built.
 
 Not here: what gglib keeps on it.
 """
@@ -6,7 +6,9 @@ Not here: what gglib keeps on it.
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 from collections.abc import Iterator
+from importlib.machinery import EXTENSION_SUFFIXES
 from typing import TYPE_CHECKING
 
 from gglib_runtime.cli.checks.finding import Finding, fail, ok, warn
@@ -48,3 +50,18 @@ def check_event_loop(_: Settings) -> Iterator[Finding]:
         yield ok("uvloop", importlib.metadata.version("uvloop"))
     except importlib.metadata.PackageNotFoundError:
         yield fail("uvloop", "not installed", "pip install uvloop")
+
+
+def check_relay(_: Settings) -> Iterator[Finding]:
+    """What the relay is made of."""
+    yield ok("relay", "compiled" if is_relay_compiled() else "plain Python")
+
+
+def is_relay_compiled() -> bool:
+    """Whether Python takes the relay's modules from what a compiler made of them."""
+    found = importlib.util.find_spec("gglib_proxy.exchange")
+    return (
+        found is not None
+        and found.origin is not None
+        and found.origin.endswith(tuple(EXTENSION_SUFFIXES))
+    )

@@ -14,6 +14,7 @@ from gglib_core.errors import UpstreamTimeout
 from gglib_core.generations import Generation, InMemoryGenerationLog
 from gglib_proxy.books import Books
 from gglib_proxy.prompt_size import IMAGE_BYTES
+from tests.compiled import needs_plain_python
 from tests.planes import CHAT, EMBEDDER, Relay, relaying
 from tests.rate_limits import FakeLimiter
 from tests.upstreams import Peer, answering, response, silent
@@ -92,6 +93,7 @@ async def test_who_leaves_while_the_model_is_waited_for_pays_nothing() -> None:
         assert kept.limiter.settled == [(0, 0.0)]
 
 
+@needs_plain_python
 async def test_who_leaves_while_an_engine_is_connected_to_pays_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
