@@ -424,6 +424,8 @@ class RequestReader:
         request.body = self._body
         if not request.keep_alive:
             self._is_finished = True
+        elif self._parser is not None and not self._parser.should_keep_alive():
+            self._repeated = RepeatedHead()  # a trailer said `close`: the parser takes no more
         self._reset()
         self._sink.request_received(request)
 
