@@ -15,6 +15,8 @@ from tests.memory_network import MemoryNetwork
 
 CONNECTIONS = 1_000
 LONGEST = 250
+LONG_SECONDS = 10
+"""More than after which a sweep would take itself for suspended."""
 
 
 class WatchedConnection(ClientConnection):
@@ -28,12 +30,14 @@ class WatchedConnection(ClientConnection):
         self.events.append("sweep")
 
 
-@needs_plain_python
-async def test_many_connections_are_not_swept_in_one_piece(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+async def plane(monkeypatch: pytest.MonkeyPatch) -> DataPlane:
     monkeypatch.setattr("gglib_proxy.data_plane.SWEEP_SECONDS", 0)
-    plane = MemoryNetwork(Limits()).plane
+    return MemoryNetwork(Limits()).plane
+
+
+@needs_plain_python
+async def test_many_connections_are_not_swept_in_one_piece(plane: DataPlane) -> None:
     events: list[str] = []
     for _ in range(CONNECTIONS):
         plane.connections.add(WatchedConnection(plane, events))
@@ -51,3 +55,30 @@ async def test_many_connections_are_not_swept_in_one_piece(
     pieces = [len(list(found)) for event, found in groupby(events) if event == "sweep"]
     assert sum(pieces) == CONNECTIONS
     assert max(pieces) <= LONGEST
+
+
+@needs_plain_python
+async def test_a_sweep_in_which_each_turn_takes_long_is_no_suspension(
+    plane: DataPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shifts: list[float] = []
+    monkeypatch.setattr(DataPlane, "_shift", lambda _, gap: shifts.append(gap))
+    seconds = 0.0
+
+    def now() -> float:
+        nonlocal seconds
+        seconds += 1
+        return seconds
+
+    plane.now = now
+    events: list[str] = []
+    for _ in range(CONNECTIONS):
+        plane.connections.add(WatchedConnection(plane, events))
+    sweep = asyncio.create_task(plane.sweep_for_ever())
+    async with asyncio.timeout(10):
+        while len(events) < 2 * CONNECTIONS:
+            await asyncio.sleep(0)
+    sweep.cancel()
+    await asyncio.gather(sweep, return_exceptions=True)
+    assert seconds > LONG_SECONDS
+    assert shifts == []

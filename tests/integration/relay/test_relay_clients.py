@@ -345,7 +345,7 @@ async def test_the_sweep_itself_notices_that_it_was_suspended(
     class EnoughError(Exception):
         pass
 
-    ticks = [0.0, 0.25, 0.5, 10.5, 10.75]
+    ticks = [0.0, 0.25, 0.25, 0.5, 10.5, 10.75]
 
     def now(plane: DataPlane) -> float:
         if not ticks:
