@@ -114,6 +114,7 @@ def simulator() -> Generator[Asked]:
 @example("/v1/embeddings", {"model": "m", "input": "x", "encoding_format": []})
 @example("/tokenize", {"content": [None]})
 @example("/v1/completions", {"model": "m", "prompt": [[None, 0]]})
+@example("/v1/responses", {"model": "m", "input": "x", "include": 0.5})
 def test_every_body_is_answered_or_refused(simulator: Asked, path: str, body: Any) -> None:
     if isinstance(body, dict):
         body.pop("stream", None)

@@ -236,6 +236,7 @@ RESPONSE_RULES: Rules = {
     "instructions": Rule("string"),
     "previous_response_id": Rule("string"),
     "tools": Rule("array"),
+    "include": Rule("array"),
     "text": Rule("object"),
     "metadata": Rule("object"),
     "reasoning": Rule("object"),
