@@ -155,7 +155,7 @@ class DataPlane:
                 await self._rest(0)  # whoever waits has a turn
 
     async def _rest(self, seconds: float) -> None:
-        """Let others go on. Each rest is timed by itself: a whole sweep may take long under load."""
+        """Let others go on. Each rest is timed by itself, for a sweep under load may take long."""
         began = self.now()
         await asyncio.sleep(seconds)
         rested = self.now() - began

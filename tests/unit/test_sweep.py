@@ -15,6 +15,7 @@ from tests.memory_network import MemoryNetwork
 
 CONNECTIONS = 1_000
 LONGEST = 250
+TURNS = 100
 LONG_SECONDS = 10
 """More than after which a sweep would take itself for suspended."""
 
@@ -75,10 +76,10 @@ async def test_a_sweep_in_which_each_turn_takes_long_is_no_suspension(
     for _ in range(CONNECTIONS):
         plane.connections.add(WatchedConnection(plane, events))
     sweep = asyncio.create_task(plane.sweep_for_ever())
-    async with asyncio.timeout(10):
-        while len(events) < 2 * CONNECTIONS:
-            await asyncio.sleep(0)
+    for _ in range(TURNS):
+        await asyncio.sleep(0)
     sweep.cancel()
     await asyncio.gather(sweep, return_exceptions=True)
+    assert len(events) >= 2 * CONNECTIONS
     assert seconds > LONG_SECONDS
     assert shifts == []
