@@ -36,8 +36,14 @@ class ControlExchange(Exchange):
         self._turn: Turn | None = None  # until the answer begins
 
     def end_unless_admitted(self) -> None:
-        """End the exchange where the door would not let it in any more."""
-        refusal = self._plane.door.enter(self.request, self.route, self.client.peer).refusal
+        """End the exchange where the door would not let it in any more.
+
+        The same goes for an answer that has begun, and would show something else by now.
+        """
+        entry = self._plane.door.enter(self.request, self.route, self.client.peer)
+        refusal = entry.refusal
+        if refusal is None and self._is_head_sent:
+            refusal = entry.change_since(self._entry)
         if refusal is not None:
             self.cancel(refusal)
 

@@ -70,14 +70,19 @@ class Entry:
     def control_lines(self) -> bytes:
         """The header lines that tell the control plane who asks, and what the caller may."""
         key = self.caller.key
-        may = _EVERYTHING if self.rules.keys.is_open else frozenset[Endpoint]()
         lines = f"x-gglib-address: {self.caller.address}\r\n"
         if key is not None:
-            may |= key.endpoints
             lines += f"x-gglib-key-id: {key.id}\r\nx-gglib-key: {key.mask}\r\n"
         if self.models:
             lines += f"x-gglib-models: {json.dumps(self.models)}\r\n"
-        return f"{lines}x-gglib-endpoints: {','.join(sorted(may))}\r\n".encode()
+        return f"{lines}x-gglib-endpoints: {','.join(sorted(self.endpoints))}\r\n".encode()
+
+    @property
+    def endpoints(self) -> frozenset[Endpoint]:
+        """The classes of endpoints that the caller may use."""
+        if self.rules.keys.is_open:
+            return _EVERYTHING
+        return frozenset() if self.caller.key is None else self.caller.key.endpoints
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -89,6 +94,13 @@ class Entry:
     def is_stranger(self) -> bool:
         """Whether the caller has no key that counts, where one is needed."""
         return self.caller.key is None and not self.rules.keys.is_open
+
+    def change_since(self, earlier: Entry) -> OutOfScope | None:
+        """Why an answer of then must not go on: the caller's key is for something else by now."""
+        key = self.caller.key
+        if key is None or (self.endpoints, self.models) == (earlier.endpoints, earlier.models):
+            return None
+        return OutOfScope(key.mask, "the same any more as when this answer began")
 
     def check_endpoint(self, endpoint: Endpoint) -> None:
         """Raise OutOfScope unless the caller may use that class of endpoints, too."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -43,6 +44,7 @@ PLAIN, ADMIN, CHAT_ONLY, NO_MODELS, DISABLED, EXPIRED, LOGS = (
     f"gg-{name}-{name * 30}"[:46]
     for name in ("plain", "admin", "chat", "none", "off", "old", "logs")
 )
+WITH_LOGS = DEFAULT_ENDPOINTS | {Endpoint.LOGS}
 NOW = 1_000_000.0
 PAGE = "http://localhost:3000"
 
@@ -343,16 +345,24 @@ def following() -> Script:
     return script
 
 
-async def test_who_follows_is_let_out_with_the_right_to_see(tmp_path: Any) -> None:
-    gate, control = door(), str(tmp_path / "control")
+@asynccontextmanager
+async def followed(gate: Door, secret: str, directory: Any) -> AsyncIterator[Relay]:
+    """A client that follows records, and has got the first bytes."""
+    control = str(directory / "control")
     async with (
         open_unix_upstream(control, following()),
         relaying(door=gate, control_path=control) as relay,
     ):
-        headers = {"Host": "localhost", **bearer(PLAIN)}
+        headers = {"Host": "localhost", **bearer(secret)}
         relay.client.request("GET", "/v1/generations?follow=1", headers=headers)
         assert (await relay.client.head()).status == 200
         assert await relay.client.chunk() == b": following\n\n"
+        yield relay
+
+
+async def test_who_follows_is_let_out_with_the_right_to_see(tmp_path: Any) -> None:
+    gate = door()
+    async with followed(gate, PLAIN, tmp_path) as relay:
         relay.running.sweep(1)
         gate.rules = replace(CLOSED)  # another ring in which the key still counts
         relay.running.sweep(1)
@@ -360,6 +370,23 @@ async def test_who_follows_is_let_out_with_the_right_to_see(tmp_path: Any) -> No
         gate.rules = replace(CLOSED, keys=KeyRing(PEPPER, [key(1, PLAIN, is_enabled=False)]))
         relay.running.sweep(1)
         assert b"key_disabled" in await relay.client.chunk()
+        assert await relay.client.chunk() == b""
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"endpoints": DEFAULT_ENDPOINTS}, {"endpoints": WITH_LOGS, "models": ("chat*",)}],
+    ids=["scopes", "models"],
+)
+async def test_who_follows_is_let_out_when_the_key_is_for_less(
+    changed: dict[str, Any], tmp_path: Any
+) -> None:
+    gate = door()
+    gate.rules = replace(CLOSED, keys=KeyRing(PEPPER, [key(1, PLAIN, endpoints=WITH_LOGS)]))
+    async with followed(gate, PLAIN, tmp_path) as relay:
+        gate.rules = replace(CLOSED, keys=KeyRing(PEPPER, [key(1, PLAIN, **changed)]))
+        relay.running.sweep(1)
+        assert b"not for the same any more" in await relay.client.chunk()
         assert await relay.client.chunk() == b""
 
 
