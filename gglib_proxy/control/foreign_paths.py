@@ -26,7 +26,7 @@ _HINTS = tuple(
         ),
         (r"/running", "GET /v1/models has the state of each model."),
         (r"/(unload|api/models/unload(/.*)?)", "POST /models/unload unloads one model, or all."),
-        (r"/logs(/.*)?", "GET /api/v1/logs/MODEL has what a model's engine printed."),
+        (r"/logs(/.*)?", "GET /admin/logs?model=MODEL has what a model's engine printed."),
         (rf"/v1/({_NOT_SERVED})(/.*)?", "llama.cpp's server does not do that."),
     )
 )

@@ -77,7 +77,7 @@ async def test_a_path_that_is_nearly_right_gets_a_hint(
         ("/api/v0/models", "LM Studio's own API"),
         ("/running", "GET /v1/models has the state"),
         ("/unload", "POST /models/unload"),
-        ("/logs/stream", "GET /api/v1/logs/MODEL"),
+        ("/logs/stream", "GET /admin/logs?model=MODEL"),
         ("/v1/images/generations", "llama.cpp's server does not do that."),
         ("/v1/audio/speech", "llama.cpp's server does not do that."),
     ],
