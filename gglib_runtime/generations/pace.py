@@ -44,6 +44,7 @@ class Pace:
         waited = self._clock() - began - (self._cpu_clock() - worked)
         if waited > _LONG_WAIT_SECONDS:
             self._size = min(self._size + 1, len(STEP_ROWS) - 1)
+        elif self._size > _FEW:
+            self._size -= 1
         else:
-            self._size = _FEW
             self._rest()

@@ -47,12 +47,17 @@ def test_steps_grow_while_they_have_to_wait_and_no_rest_is_taken(clocks: Clocks)
     assert clocks.rests == 0
 
 
-def test_steps_are_small_again_once_there_is_no_wait(clocks: Clocks) -> None:
+def test_steps_shrink_while_there_is_no_wait_and_rests_are_taken_when_they_are_small(
+    clocks: Clocks,
+) -> None:
     for _ in range(3):
         clocks.step(wall=0.004, cpu=0.0005)
-    clocks.step(wall=0.004, cpu=0.004)
-    assert clocks.pace.rows(10_000) == 32
-    assert clocks.rests == 1
+    sizes: list[int] = []
+    for _ in range(4):
+        clocks.step(wall=0.004, cpu=0.004)
+        sizes.append(clocks.pace.rows(10_000))
+    assert sizes == [128, 32, 32, 32]
+    assert clocks.rests == 2
 
 
 @pytest.mark.parametrize("left", range(1, 600))
