@@ -11,7 +11,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from itertools import islice
 
 from gglib_core.generations import Generation, GenerationFilter, GenerationFollower
 
@@ -145,7 +144,8 @@ class SqlGenerationLog:
 
     def oldest(self) -> list[Generation]:
         """A batch of rows, which stay."""
-        return list(islice(self._rows, ROWS_IN_A_BATCH))
+        rows = list(self._rows)  # one call of C: between two, the event loop may add to the deque
+        return rows[:ROWS_IN_A_BATCH]
 
     def drop(self, count: int) -> None:
         """The oldest `count` rows are written, or put where they are safe."""

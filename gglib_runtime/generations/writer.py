@@ -98,13 +98,20 @@ class GenerationWriter:
         """Write until the log is closed and empty, or cannot be emptied."""
         queue = self._queue
         while not self._is_over():
-            queue.wait_for_batch(max(0.0, self._next_chore - time.monotonic()))
-            if queue.has_rows:
-                self._write(queue.oldest())
-            if time.monotonic() >= self._next_chore and not (queue.is_closing or self._failures):
-                self._do_chores()
+            try:
+                self._take_turn(queue)
+            except Exception:  # without this thread, no request would be admitted before long
+                _log.exception("A bug in the writing of generations; it is tried again.")
+                queue.wait_for_close(_LONGEST_PAUSE_SECONDS)
         if queue.has_rows:
             self._put_aside(queue.pending())
+
+    def _take_turn(self, queue: SqlGenerationLog) -> None:
+        queue.wait_for_batch(max(0.0, self._next_chore - time.monotonic()))
+        if queue.has_rows:
+            self._write(queue.oldest())
+        if time.monotonic() >= self._next_chore and not (queue.is_closing or self._failures):
+            self._do_chores()
 
     def _is_over(self) -> bool:
         if not self._queue.is_closing:

@@ -7,6 +7,7 @@ import logging
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -146,6 +147,54 @@ async def test_rows_are_written_at_once_where_somebody_waits(
             if reason == "full batch":
                 await until(lambda: len(ids_in(database)) == len(rows))
         assert len(ids_in(database)) == len(rows)
+
+
+async def test_rows_are_taken_while_others_come() -> None:
+    log = SqlGenerationLog()
+    rows = some(2 * ROWS_IN_A_BATCH)
+    is_over = threading.Event()
+
+    def add_and_drop() -> None:  # both ends change, as nowhere else
+        for row in rows:
+            log.record(row)
+        while not is_over.is_set():
+            log.record(rows[0])
+            log.drop(1)
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    thread = threading.Thread(target=add_and_drop)
+    thread.start()
+    try:
+        await until(lambda: log.waiting >= len(rows))
+        for _ in range(20_000):
+            assert len(log.oldest()) == ROWS_IN_A_BATCH
+    finally:
+        is_over.set()
+        thread.join()
+        sys.setswitchinterval(before)
+
+
+async def test_a_bug_does_not_end_the_thread_that_writes(
+    database: Engine,
+    unwritten: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gglib_runtime.generations.writer._LONGEST_PAUSE_SECONDS", 0.01)
+    oldest, failures = SqlGenerationLog.oldest, [RuntimeError("a bug")]
+
+    def fail_once(log: SqlGenerationLog) -> list[Generation]:
+        if failures:
+            raise failures.pop()
+        return oldest(log)
+
+    monkeypatch.setattr(SqlGenerationLog, "oldest", fail_once)
+    async with open_generation_log(database, unwritten=unwritten) as log:
+        log.record(some(1)[0])
+        assert await written(log)
+    assert not failures
+    assert "A bug in the writing of generations" in caplog.text
 
 
 async def test_rows_wait_for_a_locked_database_and_none_is_dropped(
