@@ -212,7 +212,8 @@ class TlsConnection(asyncio.Protocol, asyncio.Transport):
         return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
     def is_closing(self) -> bool:
-        return self._is_closing
+        """As of the transport below: one whose own direction alone has ended is not closing."""
+        return self._transport is None or self._transport.is_closing()
 
     def close(self) -> None:
         """Close once all has left; the peer's closing alert is not waited for."""

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 
+from gglib_proxy.client import ClientConnection
 from gglib_proxy.http1.requests import RequestReader
 from gglib_proxy.limits import Limits
+from gglib_proxy.tls import TlsConnection
+from tests.certificates import server_context
 from tests.memory_network import MemoryNetwork
+from tests.tls_peers import FakeTransport, MemoryTlsClient
 from tests.unit.test_http1_requests import Sink
 
 BODY = json.dumps({"model": "chat", "x": "y" * 1_000_000}).encode()
@@ -82,3 +87,33 @@ def test_a_connection_that_has_ended_by_its_turn_is_read_no_more() -> None:
 
     asyncio.run(play(is_lost=True))
     asyncio.run(play(is_lost=False))
+
+
+def test_who_is_refused_in_a_pause_is_read_on_over_tls_too() -> None:
+    async def play() -> None:
+        network = MemoryNetwork(Limits(max_body_bytes=PIECE + 10_000))
+        client, below = MemoryTlsClient(), FakeTransport()
+        connection = TlsConnection(
+            server_context(),
+            ClientConnection(network.plane),
+            handshakes=network.plane.handshakes,
+            deadline=math.inf,
+        )
+        connection.connection_made(below)
+        while data := client.shake_hands():
+            connection.data_received(data)
+            client.feed(below.take())
+        head = HEAD.replace(b"Content-Length: %d" % len(BODY), b"Transfer-Encoding: chunked")
+        chunks = [b"%x\r\n%b\r\n" % (len(each), each) for each in in_pieces(1000)]
+        connection.data_received(client.encrypt(head + b"".join(chunks)))
+        assert below.is_reading_paused
+        await network.turn()
+        assert not below.is_reading_paused
+        client.feed(below.take())
+        assert client.decrypt().startswith(b"HTTP/1.1 413 ")
+        connection.connection_lost(None)
+        network.transport.lose(None)
+        await network.aclose()
+        assert (network.plane.buffered_bytes, network.bugs) == (0, [])
+
+    asyncio.run(play())

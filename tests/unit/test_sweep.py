@@ -58,6 +58,18 @@ async def test_many_connections_are_not_swept_in_one_piece(plane: DataPlane) -> 
     assert max(pieces) <= LONGEST
 
 
+async def test_a_rest_that_takes_much_too_long_was_a_suspension(
+    plane: DataPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shifts: list[float] = []
+    monkeypatch.setattr(DataPlane, "_shift", lambda _, gap: shifts.append(gap))
+    moments = [0.0, 0.25, 0.25, 0.5, 10.5, 10.75]
+    plane.now = lambda: moments.pop(0)
+    with pytest.raises(IndexError):
+        await plane.sweep_for_ever()
+    assert shifts == [10.0]
+
+
 @needs_plain_python
 async def test_a_sweep_in_which_each_turn_takes_long_is_no_suspension(
     plane: DataPlane, monkeypatch: pytest.MonkeyPatch

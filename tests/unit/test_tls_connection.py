@@ -149,6 +149,17 @@ def test_reading_is_paused_below_and_not_resumed_where_that_is_closing() -> None
     talk.connection.resume_reading()
 
 
+def test_a_connection_that_has_ended_its_own_direction_alone_is_not_closing() -> None:
+    talk = talking()
+    assert not talk.connection.is_closing()
+    talk.connection.write_eof()
+    assert not talk.connection.is_closing()
+    talk.connection.close()
+    assert talk.connection.is_closing()
+    talk.connection.connection_lost(None)
+    assert talk.connection.is_closing()
+
+
 def test_facts_of_the_transport_below_are_passed_on() -> None:
     talk = talking()
     assert talk.connection.get_extra_info("peername") == ("192.0.2.7", 4711)

@@ -8,7 +8,6 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from gglib_proxy.data_plane import DataPlane
 from gglib_proxy.limits import Limits
 from gglib_proxy.pacing import AT_ONCE, Pace
 from gglib_proxy.routes import ADMIN_ROOM, WATCHING_ROOM
@@ -337,30 +336,6 @@ async def test_a_process_that_was_suspended_moves_all_deadlines() -> None:
         relay.running.sweep(gap + 60)
         assert b"upstream_timeout" in (await relay.client.answer()).body
         assert (await halfway.answer()).status == 408
-
-
-async def test_the_sweep_itself_notices_that_it_was_suspended(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    class EnoughError(Exception):
-        pass
-
-    ticks = [0.0, 0.25, 0.25, 0.5, 10.5, 10.75]
-
-    def now(plane: DataPlane) -> float:
-        if not ticks:
-            raise EnoughError
-        return ticks.pop(0)
-
-    shifts: list[float] = []
-    async with relaying() as relay:
-        with monkeypatch.context() as patch:
-            patch.setattr(DataPlane, "_shift", lambda _, gap: shifts.append(gap))
-            patch.setattr(DataPlane, "now", now)
-            patch.setattr("gglib_proxy.data_plane.SWEEP_SECONDS", 0.001)
-            with pytest.raises(EnoughError):
-                await relay.plane.sweep_for_ever()
-    assert shifts == [10.0]
 
 
 # Limits
