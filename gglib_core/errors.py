@@ -342,22 +342,26 @@ class ShuttingDown(AdmissionError):
 
 
 class UpstreamError(GglibError):
-    """The engine failed the request."""
+    """The engine failed the request; where no model is named, it was gglib's control plane."""
+
+
+def _upstream(model: str | None) -> str:
+    return "gglib's control plane" if model is None else f"the engine of {model!r}"
 
 
 class UpstreamUnreachable(UpstreamError):
     """No connection to the engine could be made."""
 
-    def __init__(self, model: str, reason: str) -> None:
-        super().__init__(f"Cannot connect to the engine of {model!r}: {reason}.")
+    def __init__(self, model: str | None, reason: str) -> None:
+        super().__init__(f"Cannot connect to {_upstream(model)}: {reason}.")
 
 
 class OutOfFiles(UpstreamError):
     """gglib has no file left for a connection to the engine, which is no fault of the engine's."""
 
-    def __init__(self, model: str, reason: str) -> None:
+    def __init__(self, model: str | None, reason: str) -> None:
         super().__init__(
-            f"gglib cannot open a connection to the engine of {model!r}: {reason}. Others have to "
+            f"gglib cannot open a connection to {_upstream(model)}: {reason}. Others have to "
             "end first; `gglib doctor` shows how many open files gglib may have."
         )
 
@@ -365,15 +369,15 @@ class OutOfFiles(UpstreamError):
 class UpstreamLost(UpstreamError):
     """The engine's connection ended before its answer did."""
 
-    def __init__(self, model: str, reason: str = "the connection was closed") -> None:
-        super().__init__(f"The engine of {model!r} did not finish its answer: {reason}.")
+    def __init__(self, model: str | None, reason: str = "the connection was closed") -> None:
+        super().__init__(f"The answer of {_upstream(model)} was not finished: {reason}.")
 
 
 class UpstreamProtocolError(UpstreamError):
     """The engine answered with something that is not the protocol."""
 
-    def __init__(self, model: str, reason: str) -> None:
-        super().__init__(f"The engine of {model!r} gave an answer that cannot be used: {reason}.")
+    def __init__(self, model: str | None, reason: str) -> None:
+        super().__init__(f"The answer of {_upstream(model)} cannot be used: {reason}.")
 
 
 class UpstreamTimeout(UpstreamError):

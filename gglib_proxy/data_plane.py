@@ -132,7 +132,7 @@ class DataPlane:
 
     def control_started(self, socket_path: str) -> None:
         """The control plane takes requests from now on."""
-        origin = Origin(key="control", name="the control plane", socket_path=socket_path)
+        origin = Origin(key="control", model_name=None, socket_path=socket_path)
         if not self._control_future().done():
             self._control_future().set_result(origin)
 
@@ -142,7 +142,7 @@ class DataPlane:
             async with asyncio.timeout(_CONTROL_START_SECONDS):
                 return await asyncio.shield(self._control_future())
         except TimeoutError as error:
-            raise UpstreamUnreachable("the control plane", "it has not started") from error
+            raise UpstreamUnreachable(None, "it has not started") from error
 
     # Time
 
@@ -219,7 +219,7 @@ def _engine_origin(target: Target) -> Origin:
     lines = f"host: {host}:{target.port}\r\nauthorization: Bearer {target.api_key}\r\n"
     return Origin(
         key=target.launch_id,
-        name=target.model_name,
+        model_name=target.model_name,
         host=target.host,
         port=target.port,
         head_lines=lines.encode("latin-1"),

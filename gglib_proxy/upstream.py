@@ -36,8 +36,8 @@ class Origin:
 
     key: str
     """Connections are pooled by this; an engine's launch id."""
-    name: str
-    """What error messages call it."""
+    model_name: str | None
+    """Whose engine it is; None for the control plane."""
     host: str = ""
     port: int = 0
     socket_path: str | None = None
@@ -91,7 +91,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def __repr__(self) -> str:
         state = "closed" if self.is_closed else "busy" if self._sink else "idle"
-        return f"<UpstreamConnection {self.origin.name} {state}>"
+        return f"<UpstreamConnection {self.origin.key} {state}>"
 
     def send(
         self, sink: ResponseSink, head: bytes, body: bytes | LargeBody, *, is_head_request: bool
@@ -160,7 +160,7 @@ class UpstreamConnection(asyncio.Protocol):
         try:
             reader.feed(data)
         except ResponseError as error:
-            self._fail(UpstreamProtocolError(self.origin.name, str(error)))
+            self._fail(UpstreamProtocolError(self.origin.model_name, str(error)))
             return
         if reader.is_complete:
             self._finish()
@@ -188,7 +188,7 @@ class UpstreamConnection(asyncio.Protocol):
         try:
             self.reader.end(is_clean=is_clean)
         except ResponseError as error:
-            sink.upstream_failed(UpstreamLost(self.origin.name, str(error)))
+            sink.upstream_failed(UpstreamLost(self.origin.model_name, str(error)))
         else:
             sink.response_received(self.reader)
 
@@ -249,12 +249,12 @@ class UpstreamPool:
                 return await self._connect(origin)
         except TimeoutError as error:
             reason = f"no connection within {self._connect_timeout_seconds:g} s"
-            raise UpstreamUnreachable(origin.name, reason) from error
+            raise UpstreamUnreachable(origin.model_name, reason) from error
         except OSError as error:
             reason = error.strerror or str(error)
             if error.errno in _OUT_OF_FILES:
-                raise OutOfFiles(origin.name, reason) from error
-            raise UpstreamUnreachable(origin.name, reason) from error
+                raise OutOfFiles(origin.model_name, reason) from error
+            raise UpstreamUnreachable(origin.model_name, reason) from error
 
     async def _connect(self, origin: Origin) -> UpstreamConnection:
         connection = UpstreamConnection(self, origin)

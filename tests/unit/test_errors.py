@@ -206,3 +206,8 @@ def test_large_limits_are_written_out() -> None:
     assert "12345678 tokens" in str(errors.RateLimited("tokens_per_minute", 12_345_678, 1.0))
     spent = errors.QuotaExceeded("budget_per_day", 1234567.25, "USD", 12345.75)
     assert "1234567.25 USD, 12345.75 are left" in str(spent)
+
+
+def test_it_is_said_whether_an_engine_failed_or_gglib_itself() -> None:
+    assert "the engine of 'm'" in str(errors.UpstreamUnreachable("m", "refused"))
+    assert "gglib's control plane" in str(errors.UpstreamUnreachable(None, "it has not started"))

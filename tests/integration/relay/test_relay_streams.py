@@ -272,7 +272,7 @@ async def test_an_engine_that_dies_after_comments_is_an_event(path: str, then: s
         await wait_past_grace(relay, path)
         gate.opened.set()
         ((name, document),) = documents(await rest_of(relay))
-        assert "did not finish" in document["error"]["message"]
+        assert "was not finished" in document["error"]["message"]
         assert name == ("error" if path == PATHS["anthropic"] else None)
 
 
@@ -323,7 +323,7 @@ async def test_an_engine_that_dies_between_events_is_an_event(
         gate.opened.set()
         ((name, document),) = documents(await rest_of(relay))
         assert name == ("error" if path == PATHS["anthropic"] else None)
-        assert "did not finish" in document["error"]["message"]
+        assert "was not finished" in document["error"]["message"]
         assert document["error"]["gglib"]["source"] == "gglib"
         assert (await relay.client.ask("GET", "/health")).status == 200
 
