@@ -34,6 +34,7 @@ from gglib_proxy.http1.heads import (
 )
 from gglib_proxy.http1.requests import Request
 from gglib_proxy.http1.responses import CHUNKED, CLOSE, ResponseHead
+from gglib_proxy.limits import is_over
 from gglib_proxy.routes import Route
 from gglib_proxy.upstream import Origin
 from gglib_proxy.usage import UsageReader
@@ -340,18 +341,18 @@ class EngineExchange(Exchange):
     def _overdue(self, now: float) -> UpstreamTimeout | None:
         limits = self._plane.limits
         name = self.model_name or "?"
-        if _is_over(now, self._started, limits.request_timeout_seconds):
+        if is_over(now, self._started, limits.request_timeout_seconds):
             return UpstreamTimeout(name, "no complete answer", limits.request_timeout_seconds)
         if self._lease is None:
             return None
-        if _is_over(now, self._admitted, limits.max_answer_seconds):
+        if is_over(now, self._admitted, limits.max_answer_seconds):
             return UpstreamTimeout(name, "no complete answer", limits.max_answer_seconds)
         if self._upstream is None:
             return None
         if self._head is None:
-            if _is_over(now, self._sent, limits.first_byte_timeout_seconds):
+            if is_over(now, self._sent, limits.first_byte_timeout_seconds):
                 return UpstreamTimeout(name, "nothing", limits.first_byte_timeout_seconds)
-        elif not self.client.is_writing_paused and _is_over(
+        elif not self.client.is_writing_paused and is_over(
             now, self._last_byte, limits.chunk_timeout_seconds
         ):
             return UpstreamTimeout(name, "nothing more", limits.chunk_timeout_seconds)
@@ -374,7 +375,3 @@ def _begin_trace(tracer: RequestTracer, request: Request, route: Route) -> Reque
         traceparent=request.header(b"traceparent"),
         tracestate=request.header(b"tracestate"),
     )
-
-
-def _is_over(now: float, since: float, limit: float) -> bool:
-    return bool(limit) and now - since >= limit

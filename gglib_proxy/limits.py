@@ -61,3 +61,8 @@ class Limits:
             or self.first_byte_timeout_seconds
             or self.chunk_timeout_seconds
         )
+
+
+def is_over(now: float, since: float, limit_seconds: float) -> bool:
+    """Whether something has lasted as long as it may; 0 is no limit."""
+    return bool(limit_seconds) and now - since >= limit_seconds

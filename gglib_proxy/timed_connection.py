@@ -13,7 +13,7 @@ import struct
 
 from gglib_proxy.errors import Refusal
 from gglib_proxy.http1.requests import RequestReader, RequestSink
-from gglib_proxy.limits import Limits
+from gglib_proxy.limits import Limits, is_over
 
 _LINGER_SECONDS = 2.0
 """How long a refused client may go on sending before its connection is closed: closing at once
@@ -109,7 +109,7 @@ class TimedConnection(asyncio.Protocol):
             self._stalled_since = math.inf
         elif self._stalled_since == math.inf or taken > self._taken_bytes:
             self._stalled_since = now
-        elif _is_over(now, self._stalled_since, self._limits().slow_reader_seconds):
+        elif is_over(now, self._stalled_since, self._limits().slow_reader_seconds):
             transport.abort()
         self._taken_bytes = taken
 
@@ -149,7 +149,3 @@ class TimedConnection(asyncio.Protocol):
             client: socket.socket = self._transport.get_extra_info("socket")
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             self._transport.abort()
-
-
-def _is_over(now: float, since: float, limit: float) -> bool:
-    return bool(limit) and now - since >= limit
