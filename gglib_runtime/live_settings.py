@@ -21,7 +21,7 @@ from anyio import to_thread
 
 from gglib_core.configuration import ConfigurationView, Values
 from gglib_core.errors import ConfigError
-from gglib_runtime.settings import Layer, LoadedSettings, Origin, Settings
+from gglib_runtime.settings import Layer, LoadedSettings, Settings
 from gglib_runtime.settings.kinds import DatabaseUrl
 from gglib_runtime.settings.overrides import read_overrides, write_overrides
 from gglib_runtime.settings.schema import Declaration, declarations
@@ -47,7 +47,8 @@ class LiveSettings:
         self._listeners: list[Apply] = []
         self._changing = anyio.Lock()
         self._overrides_path = loaded.settings.paths.admin_settings
-        self._stamps = self._look()
+        # Files may have changed since they were read, so that the first look finds them new.
+        self._stamps: tuple[_Stamp, _Stamp] | None = None
         self._told_problem = ""
         self._asked = anyio.Event()
 
@@ -75,54 +76,67 @@ class LiveSettings:
         async with self._changing:
             nothing: Mapping[str, object] = {}
             without = await to_thread.run_sync(self._loaded.sources.load, nothing)
+            before = await to_thread.run_sync(read_overrides, self._overrides_path)
             wanted = {
-                key: value
+                key: before.get(key, value) if self._is_masked(key, value) else value
                 for key, value in values.items()
                 if key not in declarations()
                 or (value is not None and value != shown(without.settings, key))
             }
-            return await self._change(wanted)
+            return await self._change(wanted, dict(self._unchangeable(wanted)))
 
     async def merge(self, values: Values) -> ConfigurationView:
         async with self._changing:
-            kept = dict(await to_thread.run_sync(read_overrides, self._overrides_path))
-            self._refuse_unchangeable(values)
+            wanted = dict(await to_thread.run_sync(read_overrides, self._overrides_path))
             for key, value in values.items():
-                kept[key] = value
                 if value is None and key in declarations():
-                    del kept[key]
-            return await self._change(kept)
+                    wanted.pop(key, None)
+                elif key not in _NOT_FOR_ADMINS and not self._is_masked(key, value):
+                    wanted[key] = value
+            return await self._change(wanted, dict(self._unchangeable(values)))
 
     async def reload(self) -> ConfigurationView:
         async with self._changing:
             self._take(await to_thread.run_sync(self._loaded.sources.load))
             return self.view()
 
-    async def _change(self, overrides: Mapping[str, object]) -> ConfigurationView:
-        self._refuse_unchangeable(overrides)
-        loaded = await to_thread.run_sync(self._loaded.sources.load, overrides)
+    async def _change(
+        self, overrides: Mapping[str, object], refused: Mapping[str, str]
+    ) -> ConfigurationView:
+        """Have these from now on; `refused` are those that cannot be changed, each with why."""
+        # Looked at before they are read: what changes meanwhile is seen by the next look.
+        config_stamp, _ = await to_thread.run_sync(self._look)
+        acceptable = {key: value for key, value in overrides.items() if key not in refused}
+        try:
+            loaded = await to_thread.run_sync(self._loaded.sources.load, acceptable)
+        except ConfigError as error:
+            if refused:
+                raise _refusal(refused, error) from error
+            raise
+        if refused:
+            raise _refusal(refused)
         with anyio.CancelScope(shield=True):  # what is written counts
             await to_thread.run_sync(write_overrides, self._overrides_path, overrides)
-            self._stamps = await to_thread.run_sync(self._look)
+            self._stamps = (config_stamp, await to_thread.run_sync(_stamp, self._overrides_path))
             self._take(loaded)
         return self.view()
 
-    def _refuse_unchangeable(self, values: Values) -> None:
-        problems = list(self._unchangeable(values))
-        if problems:
-            summary = "; ".join(f"{key} {issue}" for key, issue in problems)
-            raise ConfigError(f"These settings cannot be changed here: {summary}.", problems)
-
     def _unchangeable(self, values: Values) -> Iterator[tuple[str, str]]:
+        """What is wrong with those that are not to be set here; null sets nothing."""
         for key, value in values.items():
             origin = self._loaded.origins.get(key)
+            if value is None or origin is None or value == shown(self._loaded.settings, key):
+                continue
             if key in _NOT_FOR_ADMINS:
                 yield key, "is fixed for as long as the server runs"
-            elif origin is not None and self._is_overruled(key, value, origin):
+            elif origin.layer in _FIXED_LAYERS:
                 yield key, f"is set by {origin}, which counts for more"
 
-    def _is_overruled(self, key: str, value: object, origin: Origin) -> bool:
-        return origin.layer in _FIXED_LAYERS and value != shown(self._loaded.settings, key)
+    def _is_masked(self, key: str, value: object) -> bool:
+        """Whether that is a secret as it was shown, which is to stay what it is."""
+        declaration = declarations().get(key)
+        is_secret = declaration is not None and isinstance(declaration.kind, DatabaseUrl)
+        return is_secret and value == shown(self._loaded.settings, key)
 
     def _take(self, loaded: LoadedSettings) -> None:
         before, self._loaded = self._loaded.settings, loaded
@@ -173,7 +187,7 @@ class LiveSettings:
                 logger.error("the settings stay as they were. %s", error)
             self._told_problem = str(error)
 
-    def _look(self) -> tuple[_Stamp, ...]:
+    def _look(self) -> tuple[_Stamp, _Stamp]:
         return (_stamp(self._loaded.sources.config_file), _stamp(self._overrides_path))
 
 
@@ -206,6 +220,15 @@ def shown(settings: Settings, key: str) -> Any:  # noqa: ANN401 -- whatever JSON
     if isinstance(value, tuple) and not isinstance(declaration.kind, DatabaseUrl):
         return _as_list(text)
     return text
+
+
+def _refusal(refused: Mapping[str, str], error: ConfigError | None = None) -> ConfigError:
+    """What cannot be changed here, and what else is wrong."""
+    summary = "; ".join(f"{key} {issue}" for key, issue in refused.items())
+    message = f"These settings cannot be changed here: {summary}."
+    if error is None:
+        return ConfigError(message, list(refused.items()))
+    return ConfigError(f"{message} {error}", [*refused.items(), *error.problems])
 
 
 def _as_list(text: str | None) -> Any:  # noqa: ANN401 -- whatever JSON has

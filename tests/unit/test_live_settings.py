@@ -129,6 +129,35 @@ async def test_what_a_flag_or_a_variable_says_cannot_be_changed(config: Path) ->
     assert (await settings.merge({"queue_limit": 3})).values["queue_limit"] == 3
 
 
+async def test_what_cannot_be_changed_is_told_with_all_else_that_is_wrong(config: Path) -> None:
+    settings = live(config, {"GGLIB_QUEUE_LIMIT": "3"})
+    wrong = {"queue_limit": 7, "data_dir": "/x", "quantum_seconds": "soon", "queue_secons": 5}
+    for change in (settings.merge, settings.replace):
+        assert (await problems_of(change(wrong))).keys() == wrong.keys()
+
+
+async def test_what_counts_for_more_since_does_not_keep_others_from_being_changed(
+    config: Path,
+) -> None:
+    await live(config).merge({"queue_limit": 7})
+    settings = live(config, {"GGLIB_QUEUE_LIMIT": "3"})
+    view = await settings.merge({"queue_seconds": 9})
+    assert (view.values["queue_limit"], view.values["queue_seconds"]) == (3, 9)
+    await settings.merge({"queue_limit": None})
+    assert overrides(config) == {"queue_seconds": 9}
+
+
+async def test_a_secret_that_was_set_here_is_kept_when_it_is_sent_back_as_it_was_shown(
+    config: Path,
+) -> None:
+    settings, url = live(config), "postgresql://me:secret@127.0.0.1/x"
+    view = await settings.merge({"database_url": url})
+    assert await settings.replace(view.values) == view
+    for change in (settings.replace, settings.merge):
+        assert await change({"database_url": view.values["database_url"]}) == view
+        assert overrides(config) == {"database_url": url}
+
+
 async def test_what_needs_a_restart_is_named_until_it_is_taken_back(config: Path) -> None:
     settings = live(config)
     assert (await settings.merge({"port": 9999, "queue_limit": 7})).restart_needed == ["port"]
@@ -144,6 +173,47 @@ async def test_a_changed_file_is_followed(config: Path) -> None:
         async with asyncio.timeout(20):
             await changed.wait()
         assert settings.settings.queue_limit == 6
+
+
+async def test_a_file_that_changes_before_it_is_followed_is_seen(config: Path) -> None:
+    loaded = load_settings(config, {})
+    edit(config, "queue_limit = 5", "queue_limit = 6")
+    changed = asyncio.Event()
+    async with open_live_settings(loaded, poll_seconds=0.01) as settings, asyncio.timeout(20):
+        settings.on_change(lambda _: changed.set())
+        await changed.wait()
+        assert settings.settings.queue_limit == 6
+
+
+class EditsWhileRead(dict[str, str]):
+    """An environment, read after the settings file; when armed, that changes just then."""
+
+    is_armed = False
+
+    def __init__(self, config: Path) -> None:
+        self._config = config
+
+    def get(self, key: str, default: str | None = None) -> str | None:  # type: ignore[override]
+        if self.is_armed and key == "GGLIB_QUEUE_LIMIT":
+            self.is_armed = False
+            edit(self._config, "queue_limit = 5", "queue_limit = 6")
+        return default
+
+
+async def test_a_file_that_changes_during_a_change_is_seen(config: Path) -> None:
+    environ = EditsWhileRead(config)
+    settings = LiveSettings(load_settings(config, environ))
+    environ.is_armed = True
+    await settings.merge({"quantum_seconds": 9})
+    assert settings.settings.queue_limit == 5
+    changed = asyncio.Event()
+    settings.on_change(lambda _: changed.set())
+    following = asyncio.create_task(settings.follow(poll_seconds=0.001))
+    async with asyncio.timeout(20):
+        await changed.wait()
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
+    assert (settings.settings.queue_limit, settings.settings.quantum_seconds) == (6, 9)
 
 
 async def test_a_file_that_comes_later_is_followed_and_so_is_its_end(
