@@ -6,7 +6,6 @@ Not here: whether another key has the name.
 from __future__ import annotations
 
 import dataclasses
-import math
 import re
 from collections.abc import Iterator
 
@@ -17,6 +16,8 @@ _is_name = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}").fullmatch
 _MOST_GLOBS = 100
 _LONGEST_GLOB = 200
 _MOST = 1e12
+_YEAR_10000 = 253_402_300_800
+"""In Unix seconds; calendars of programs end there."""
 
 
 def check_key(key: ApiKey) -> None:
@@ -35,8 +36,9 @@ def _problems(key: ApiKey) -> Iterator[tuple[str, str]]:
         yield "name", issue
     if not key.endpoints:
         yield "endpoints", "An API key has to be for at least one class of endpoints."
-    if key.expires is not None and not (math.isfinite(key.expires) and key.expires >= 0):
-        yield "expires", f"{key.expires} is no time at which an API key could expire."
+    if key.expires is not None and not 0 <= key.expires < _YEAR_10000:
+        issue = f"{key.expires:g} is no time at which an API key could expire, in Unix seconds."
+        yield "expires", issue
     yield from (("models", issue) for issue in _model_issues(key.models))
     yield from _allowance_problems(key.allowance)
 

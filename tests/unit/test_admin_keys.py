@@ -159,6 +159,8 @@ async def test_a_key_that_is_none_is_404(client: QuartClient, method: str, path:
             {"name": "a b", "endpoints": [], "models": [""], "expires": -1},
             {"name", "endpoints", "models", "expires"},
         ),
+        ({"name": "x", "expires": 1_900_000_000_000}, {"expires"}),  # milliseconds
+        ({"name": "x", "expires": 1e300}, {"expires"}),
         ({"name": "7"}, {"name"}),
     ],
 )
