@@ -10,7 +10,7 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple, Protocol, TypedDict, Unpack
+from typing import Any, NamedTuple, Protocol, TypedDict, Unpack
 
 from gglib_core.errors import KeyNameTaken, NoSuchKey
 from gglib_core.key_validation import check_key
@@ -54,6 +54,16 @@ class NewKey:
         return key
 
 
+class LimitChanges(TypedDict, total=False):
+    """Which limits shall be others; None leaves one to the server's defaults."""
+
+    requests_per_minute: int | None
+    tokens_per_minute: int | None
+    concurrent_requests: int | None
+    budget_per_day: float | None
+    budget_per_month: float | None
+
+
 class KeyChanges(TypedDict, total=False):
     """What may be changed of a key."""
 
@@ -62,7 +72,17 @@ class KeyChanges(TypedDict, total=False):
     models: tuple[str, ...]
     is_enabled: bool
     expires: float | None
-    allowance: Allowance
+    limits: LimitChanges
+    """What is not named stays."""
+
+
+def changed_key(key: ApiKey, changes: KeyChanges) -> ApiKey:
+    """What the key becomes by these changes. Raises InvalidKey."""
+    properties: dict[str, Any] = dict(changes)
+    limits: LimitChanges = properties.pop("limits", {})
+    changed = replace(key, **properties, allowance=replace(key.allowance, **limits))
+    check_key(changed)
+    return changed
 
 
 class MadeKey(NamedTuple):
@@ -135,8 +155,7 @@ class InMemoryApiKeys:
 
     async def edit(self, name: str, /, **changes: Unpack[KeyChanges]) -> ApiKey:
         old = await self.get(name)
-        key = replace(old, **changes)
-        check_key(key)
+        key = changed_key(old, changes)
         if key.name != old.name:
             self._refuse_taken_name(key.name)
         start, digest, _ = self._keys[key.id]

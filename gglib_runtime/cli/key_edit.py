@@ -5,8 +5,7 @@ Not here: what its options mean (`key_options`), and what a key may be.
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -17,7 +16,7 @@ from gglib_runtime.cli.options import as_json, with_settings
 from gglib_runtime.cli.output import print_json
 
 if TYPE_CHECKING:
-    from gglib_core.api_keys import KeyChanges
+    from gglib_core.api_keys import KeyChanges, LimitChanges
     from gglib_runtime.settings import LoadedSettings
 
 _CLEARABLE = {
@@ -91,5 +90,5 @@ def _changes(
     amounts: dict[str, Any] = dict.fromkeys(without.intersection(LIMITS))
     amounts |= {limit: amount for limit, amount in limits.items() if amount is not None}
     if amounts:
-        changes["allowance"] = replace(old.allowance, **amounts)
+        changes["limits"] = cast("LimitChanges", amounts)
     return changes

@@ -15,9 +15,9 @@ from typing import Unpack
 
 from sqlalchemy.engine import Connection, Engine
 
-from gglib_core.api_keys import KeyChanges, MadeKey, NewKey
+from gglib_core.api_keys import KeyChanges, MadeKey, NewKey, changed_key
 from gglib_core.errors import ConfigError, KeyNameTaken, NoSuchKey
-from gglib_core.key_validation import check_key, check_secret
+from gglib_core.key_validation import check_secret
 from gglib_core.keys import ApiKey, KeyRing, digest_of, mask_of, new_secret, searched_part
 from gglib_runtime.catalog.database import reading, writing
 from gglib_runtime.catalog.records import bump_revision
@@ -77,8 +77,7 @@ class SqlKeyStore:
         """Change a key; what is not named stays. Raises NoSuchKey, InvalidKey, KeyNameTaken."""
         with self._changing() as connection:
             old = _existing(connection, name)
-            key = replace(old, **changes)
-            check_key(key)
+            key = changed_key(old, changes)
             if key.name != old.name:
                 _refuse_taken_name(connection, key.name)
             rows.update_key(connection, key)

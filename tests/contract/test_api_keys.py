@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -66,6 +67,30 @@ async def test_what_is_not_named_stays(keys: ApiKeys) -> None:
     assert changed == replace(old, name="other", is_enabled=False) == await keys.get("other")
     changed = await keys.edit("other", expires=None, models=())
     assert changed == replace(old, name="other", is_enabled=False, expires=None, models=())
+
+
+async def test_limits_that_are_not_named_stay(keys: ApiKeys) -> None:
+    old = (await keys.create(FULL)).key
+    await keys.edit("full", limits={"requests_per_minute": 7})
+    changed = await keys.edit("full", limits={"tokens_per_minute": None, "budget_per_day": 2.5})
+    assert changed.allowance == replace(
+        old.allowance, requests_per_minute=7, tokens_per_minute=None, budget_per_day=2.5
+    )
+    assert changed == replace(old, allowance=changed.allowance) == await keys.get("full")
+    with pytest.raises(InvalidKey):
+        await keys.edit("full", limits={"budget_per_day": -1.0})
+    assert await keys.get("full") == changed
+
+
+async def test_changes_at_the_same_time_all_count(keys: ApiKeys) -> None:
+    await keys.create(NewKey(name="one"))
+    await asyncio.gather(
+        keys.edit("one", limits={"requests_per_minute": 7}),
+        keys.edit("one", limits={"tokens_per_minute": 8}),
+        keys.edit("one", limits={"budget_per_day": 9.0}),
+    )
+    changed = (await keys.get("one")).allowance
+    assert changed == Allowance(requests_per_minute=7, tokens_per_minute=8, budget_per_day=9.0)
 
 
 async def test_a_new_secret_is_all_that_a_rotation_changes(keys: ApiKeys) -> None:

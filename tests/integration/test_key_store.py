@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 import sqlalchemy as sa
 
-from gglib_core.api_keys import NewKey
+from gglib_core.api_keys import LimitChanges, NewKey
 from gglib_core.errors import ConfigError, DatabaseError, InvalidKey, KeyNameTaken, NoSuchKey
 from gglib_core.keys import Allowance, ApiKey, Endpoint, KeyRing, mask_of
 from gglib_runtime.catalog.database import open_database, reading, writing
@@ -93,7 +94,7 @@ def test_a_key_can_be_changed_and_keeps_its_secret(
         models=FULL.models,
         is_enabled=False,
         expires=5.0,
-        allowance=FULL.allowance,
+        limits=cast("LimitChanges", asdict(FULL.allowance)),
     )
     assert changed == replace(
         made.key,

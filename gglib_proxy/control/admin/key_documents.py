@@ -6,14 +6,13 @@ Not here: who stores them, and what a key may be.
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from gglib_core.api_keys import KeyChanges, MadeKey, NewKey
+from gglib_core.api_keys import KeyChanges, LimitChanges, MadeKey, NewKey
 from gglib_core.keys import DEFAULT_ENDPOINTS, Allowance, ApiKey, Endpoint
 
 Name = Annotated[str, Meta(extra_json_schema={"pattern": r"^[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}$"})]
@@ -107,7 +106,7 @@ class KeyChangesBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     budget_per_day: Money | UnsetType | None = UNSET
     budget_per_month: Money | UnsetType | None = UNSET
 
-    def changes_of(self, old: ApiKey) -> KeyChanges:
+    def changes(self) -> KeyChanges:
         """The same for those who store it."""
         changes: KeyChanges = {}
         if self.name is not UNSET:
@@ -121,11 +120,11 @@ class KeyChangesBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
             changes["expires"] = _seconds(self.expires)
         if self.enabled is not UNSET:
             changes["is_enabled"] = self.enabled
-        amounts: dict[str, Any] = {
+        limits: dict[str, Any] = {
             name: amount for name in _LIMITS if (amount := getattr(self, name)) is not UNSET
         }
-        if amounts:
-            changes["allowance"] = replace(old.allowance, **amounts)
+        if limits:
+            changes["limits"] = LimitChanges(**limits)
         return changes
 
 

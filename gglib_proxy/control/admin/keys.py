@@ -48,7 +48,7 @@ def key_routes(keys: ApiKeys) -> Blueprint:
     @routes.patch("/<name>")
     async def edit(name: str) -> Response:
         wanted = await read_body(KeyChangesBody)
-        return _shown(await keys.edit(name, **wanted.changes_of(await keys.get(name))))
+        return _shown(await keys.edit(name, **wanted.changes()))
 
     @routes.delete("/<name>")
     async def remove(name: str) -> Response:
