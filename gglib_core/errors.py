@@ -211,12 +211,12 @@ class RateLimited(LimitError):
 class QuotaExceeded(LimitError):
     """The budget of the API key is spent, or the request may cost more than is left."""
 
-    def __init__(self, limit: str, budget: float, currency: str, left: float = 0.0) -> None:
-        """`limit` is `budget_per_day` or `budget_per_month`."""
+    def __init__(self, limit: str, budget: float, left: float = 0.0) -> None:
+        """`limit` is `budget_per_day` or `budget_per_month`; money is what models' prices are."""
         self.limit = limit
-        name = f"{limit.replace('_', ' ')} of {budget:.12g} {currency}"
+        name = f"{limit.replace('_', ' ')} of {budget:.12g}"
         super().__init__(
-            f"Of the {name}, {left:.9g} are left, and the request may cost more. One with a "
+            f"Of the {name}, {left:.9g} is left, and the request may cost more. One with a "
             "smaller max_tokens may do."
             if left > 0
             else f"The {name} is spent."

@@ -20,6 +20,7 @@ from gglib_proxy.dialects import Dialect
 SHOWN_LOG_LINES = 20
 SHOWN_LINE_LENGTH = 500
 _LONGEST_RETRY_AFTER_SECONDS = 3600
+_UNAUTHORIZED = 401
 _INTERNAL = "gglib failed to handle the request. Its own log says why."
 _FACTS = ("model", "state", "failure", "detail", "needed", "nearest", "name", "limit")
 
@@ -281,6 +282,8 @@ def answer_headers(answer: ErrorAnswer) -> list[tuple[str, str]]:
     headers = list(answer.headers)
     if answer.retry_after_seconds is not None:
         headers.append(("retry-after", str(_whole_seconds(answer.retry_after_seconds))))
+    if answer.status == _UNAUTHORIZED:  # RFC 9110, 15.5.2
+        headers.append(("www-authenticate", 'Bearer realm="gglib"'))
     if answer.should_retry is not None:
         headers.append(("x-should-retry", "true" if answer.should_retry else "false"))
     return headers

@@ -58,13 +58,13 @@ class Account:
         self.name = str(identity) if key is None else key.name
         self.plans.clear()
 
-    def make_plan(self, table: LimitTable, demand: Demand, at: Moment, currency: str) -> Plan:
+    def make_plan(self, table: LimitTable, demand: Demand, at: Moment) -> Plan:
         """The limits that count for requests like `demand`, for this one and those to come."""
         measures: list[Measure] = []
         has_budget = False
         for rule, allowance in table.matching(self.key, demand):
             model = demand.model if rule is not None and rule.models is not None else None
-            measures += self._measured(rule, model, allowance, at, currency)
+            measures += self._measured(rule, model, allowance, at)
             has_budget = has_budget or allowance.has_budget
         plan = self.plans[demand.model, demand.endpoint] = Plan(measures, has_budget=has_budget)
         return plan
@@ -91,13 +91,12 @@ class Account:
         model: str | None,
         allowance: Allowance,
         at: Moment,
-        currency: str,
     ) -> Iterator[Measure]:
         for name, limit in _limits(allowance):
             place = _Place(rule, model, name)
             measure = self._measures.get(place)
             if measure is None:
-                measure = self._measures[place] = _new_measure(name, limit, at, currency)
+                measure = self._measures[place] = _new_measure(name, limit, at)
                 if isinstance(measure, Budget):
                     measure.spent_before(self._spent_in(measure, place))
             else:
@@ -124,7 +123,7 @@ def _limits(allowance: Allowance) -> Iterable[tuple[str, float]]:
     return ((name, limit) for name, limit in limits if limit)
 
 
-def _new_measure(name: str, limit: float, at: Moment, currency: str) -> Measure:
+def _new_measure(name: str, limit: float, at: Moment) -> Measure:
     match name:
         case "concurrent_requests":
             return Concurrency(limit)
@@ -133,6 +132,6 @@ def _new_measure(name: str, limit: float, at: Moment, currency: str) -> Measure:
         case "tokens_per_minute":
             return TokenBucket(limit, at.now)
         case "budget_per_day":
-            return Budget(name, limit, currency, day_at(at.unix), at.unix)
+            return Budget(name, limit, day_at(at.unix), at.unix)
         case _:
-            return Budget(name, limit, currency, month_at(at.unix), at.unix)
+            return Budget(name, limit, month_at(at.unix), at.unix)

@@ -64,7 +64,7 @@ class Reservation:
 class InMemoryRateLimiter:
     """Fills `RateLimiter`. Exact for one process; all but money begins anew with it.
 
-    `clock` never goes back; `unix_clock` tells UTC's days; `currency` is what money is called.
+    `clock` never goes back; `unix_clock` tells UTC's days.
     """
 
     def __init__(
@@ -74,13 +74,11 @@ class InMemoryRateLimiter:
         *,
         clock: Callable[[], float] = time.monotonic,
         unix_clock: Callable[[], float] = time.time,
-        currency: str = "USD",
     ) -> None:
         self.clock = clock
         self.leaked: deque[Reservation] = deque()
         """What became rubbish without being settled."""
         self._unix_clock = unix_clock
-        self._currency = currency
         self._accounts: dict[int | str, Account] = {}
         self._to_examine: deque[int | str] = deque()
         self._spent: dict[int, list[Spending]] = {}
@@ -165,7 +163,7 @@ class InMemoryRateLimiter:
             account.belong_to(key, identity)
         plan = account.plans.get((demand.model, demand.endpoint))
         if plan is None:
-            plan = account.make_plan(self._table, demand, self._moment(), self._currency)
+            plan = account.make_plan(self._table, demand, self._moment())
         return plan
 
     def _open_account(self, identity: int | str) -> Account:

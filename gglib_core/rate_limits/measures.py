@@ -195,7 +195,6 @@ class Budget:
 
     __slots__ = (
         "_before",
-        "_currency",
         "_limit",
         "_name",
         "_period",
@@ -204,9 +203,8 @@ class Budget:
         "since",
     )
 
-    def __init__(self, name: str, limit: float, currency: str, period: Period, unix: float) -> None:
+    def __init__(self, name: str, limit: float, period: Period, unix: float) -> None:
         self._name = name
-        self._currency = currency
         self._period = period
         self.since = unix
         """From when on it has counted by itself."""
@@ -244,7 +242,7 @@ class Budget:
 
     def refusal(self, now: float, tokens: int) -> LimitError:
         left = (self._limit - self._before - self._spent) / _NANOS
-        return QuotaExceeded(self._name, self._limit / _NANOS, self._currency, left)
+        return QuotaExceeded(self._name, self._limit / _NANOS, left)
 
     def is_idle(self, now: float, unix: float) -> bool:
         if not self._period.begins <= unix < self._period.ends:

@@ -63,7 +63,7 @@ def test_the_table_has_no_row_for_a_class_that_is_gone() -> None:
         (errors.InvalidApiKey(is_missing=True), 401, "invalid_api_key", None),
         (errors.OutOfScope("gg-abc***xyz", "the model 'm'"), 403, "out_of_scope", None),
         (errors.RateLimited("requests_per_minute", 5, 2.5), 429, "rate_limit_exceeded", None),
-        (errors.QuotaExceeded("budget_per_day", 5, "USD"), 403, "quota_exceeded", None),
+        (errors.QuotaExceeded("budget_per_day", 5), 403, "quota_exceeded", None),
         (errors.RequestCancelled(), 409, "request_cancelled", None),
         (errors.UpstreamUnreachable("m", "refused"), 502, "upstream_unreachable", None),
         (errors.UpstreamLost("m"), 502, "upstream_lost", None),
@@ -153,6 +153,11 @@ def test_retry_after_is_in_whole_seconds(seconds: float, header: str) -> None:
     assert ("retry-after", header) in answer_headers(answer)
 
 
+def test_who_has_no_key_is_told_how_to_show_one() -> None:
+    answer = describe_error(errors.InvalidApiKey(is_missing=True))
+    assert answer_headers(answer) == [("www-authenticate", 'Bearer realm="gglib"')]
+
+
 def test_an_event_of_a_stream_is_one_event() -> None:
     answer = describe_error(errors.InvalidRequest("two\nlines"))
     openai, anthropic = render_sse_openai(answer), render_sse_anthropic(answer)
@@ -204,8 +209,8 @@ def test_each_api_has_its_own_word_for_a_status(status: int, openai: str, anthro
 
 def test_large_limits_are_written_out() -> None:
     assert "12345678 tokens" in str(errors.RateLimited("tokens_per_minute", 12_345_678, 1.0))
-    spent = errors.QuotaExceeded("budget_per_day", 1234567.25, "USD", 12345.75)
-    assert "1234567.25 USD, 12345.75 are left" in str(spent)
+    spent = errors.QuotaExceeded("budget_per_day", 1234567.25, 12345.75)
+    assert "1234567.25, 12345.75 is left" in str(spent)
 
 
 def test_it_is_said_whether_an_engine_failed_or_gglib_itself() -> None:

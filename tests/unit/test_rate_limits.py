@@ -107,7 +107,7 @@ def test_the_longest_wait_is_told_and_money_before_all() -> None:
     assert (caught.value.limit, caught.value.retry_after_seconds) == ("tokens_per_minute", 30)
     limits.configure(Allowance(concurrent_requests=2, budget_per_day=0.5), ())
     second = held(limits.reserve(ADDRESS, demand(cost=0.5)))
-    with pytest.raises(QuotaExceeded, match=r"The budget per day of 0\.5 USD is spent\."):
+    with pytest.raises(QuotaExceeded, match=r"The budget per day of 0\.5 is spent\."):
         limits.reserve(ADDRESS, demand(cost=0.1))
     settle([first, second])
 
@@ -191,7 +191,7 @@ def test_money_is_there_again_with_the_next_period(period: str, days: int) -> No
 def test_a_budget_that_does_not_reach_says_what_is_left() -> None:
     limits = limiter(Clock(), Allowance(budget_per_day=1.0))
     running = held(limits.reserve(ADDRESS, demand(cost=0.75)))
-    with pytest.raises(QuotaExceeded, match=r"Of the budget per day of 1 USD, 0\.25 are left, "):
+    with pytest.raises(QuotaExceeded, match=r"Of the budget per day of 1, 0\.25 is left, "):
         limits.reserve(ADDRESS, demand(cost=0.5))
     running.settle(tokens=0, cost=0.75)
 
