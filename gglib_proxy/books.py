@@ -297,9 +297,10 @@ def standing_lines(standing: Standing) -> bytes:
 
 def _duration(seconds: float | None) -> str:
     """As OpenAI writes it: `20ms`, `1.5s`, `6m0s`."""
-    seconds = seconds or 0.0
-    if seconds < 1:
-        return f"{seconds * 1000:.0f}ms"
-    if seconds < 60:
-        return f"{seconds:.3f}".rstrip("0").rstrip(".") + "s"
-    return f"{int(seconds // 60)}m{seconds % 60:.0f}s"
+    milliseconds = round((seconds or 0.0) * 1000)
+    if milliseconds < 1000:
+        return f"{milliseconds}ms"
+    if milliseconds < 60_000:
+        return f"{milliseconds / 1000:.3f}".rstrip("0").rstrip(".") + "s"
+    minutes, rest = divmod(round(milliseconds / 1000), 60)
+    return f"{minutes}m{rest}s"
