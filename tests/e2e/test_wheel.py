@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -17,14 +19,17 @@ pytestmark = pytest.mark.e2e
 WAIT_SECONDS = 120
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("dist")
+def build_wheel(source: Path, directory: Path) -> Path:
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "-o", str(directory)]
-    done = subprocess.run([*command, str(REPOSITORY)], capture_output=True, text=True, check=False)
+    done = subprocess.run([*command, str(source)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     (path,) = directory.glob("*.whl")
     return path
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_wheel(REPOSITORY, tmp_path_factory.mktemp("dist"))
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +53,20 @@ def run(site: Path, home: Path, *arguments: str) -> subprocess.CompletedProcess[
         timeout=WAIT_SECONDS,
         check=False,
     )
+
+
+def test_what_the_container_copies_is_all_that_a_build_needs(wheel: Path, tmp_path: Path) -> None:
+    text = (REPOSITORY / "deploy" / "Containerfile").read_text().partition("\nRUN ")[0]
+    copied = [name for line in re.findall(r"(?m)^COPY (.*) \S+$", text) for name in line.split()]
+    source = tmp_path / "src"
+    source.mkdir()
+    for path in (REPOSITORY / name for name in copied):
+        if path.is_dir():
+            shutil.copytree(path, source / path.name)
+        else:
+            shutil.copy(path, source)
+    built = build_wheel(source, tmp_path / "dist")
+    assert zipfile.ZipFile(built).namelist() == zipfile.ZipFile(wheel).namelist()
 
 
 def test_it_holds_three_packages_and_the_migrations_inside_one(wheel: Path) -> None:
