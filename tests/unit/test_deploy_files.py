@@ -117,6 +117,27 @@ def test_the_container_is_nobody_special() -> None:
     assert COMPOSE["services"]["gglib"]["read_only"]
 
 
+def test_compose_substitutes_nothing_but_variables() -> None:
+    # What stands behind `:?` is substituted too, and before it is known whether it is needed.
+    text = json.dumps(COMPOSE)
+    rest = re.sub(r"\$\{[A-Z_]+(:[?-][^${}]*)?\}", "", text)
+    assert "${GGLIB_API_KEY:?" in text
+    assert "$" not in rest
+
+
+def test_a_restart_leaves_the_modes_of_files_in_the_volume_alone() -> None:
+    # Kubernetes adds group permissions to every file else, and the pepper is refused with them.
+    assert "fsGroup" in POD["securityContext"]
+    assert POD["securityContext"]["fsGroupChangePolicy"] == "OnRootMismatch"
+
+
+def test_what_installs_the_unit_takes_the_checkout() -> None:
+    text = (DEPLOY / "systemd" / "gglib.service").read_text()
+    assert "pip install '.[embedded]'" in text
+    for copied in re.findall(r"cp (deploy/\S+)", text):
+        assert list(REPOSITORY.glob(copied))
+
+
 def test_the_ports_are_one() -> None:
     assert instruction("EXPOSE") == str(PORT)
     assert CONTAINER["ports"] == [{"name": "http", "containerPort": PORT}]
