@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gglib_runtime.cli.narrow_tables import Column
 from gglib_runtime.cli.options import as_json, with_settings
-from gglib_runtime.cli.output import Column, print_json, print_table
+from gglib_runtime.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
     from gglib_runtime.settings import LoadedSettings

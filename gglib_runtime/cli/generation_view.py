@@ -9,20 +9,21 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from gglib_core.generations import Generation
-from gglib_runtime.cli.output import Column, printable
+from gglib_runtime.cli.narrow_tables import Column
+from gglib_runtime.cli.output import printable
 from gglib_runtime.cli.quantities import elapsed
 
 COLUMNS = (
     Column(title="TIME"),
     Column(title="MODEL", style="bold", is_folded=True),
     Column(title="STATUS", is_folded=True),
-    Column(title="IN", justify="right"),
-    Column(title="OUT", justify="right"),
-    Column(title="T/S", justify="right"),
-    Column(title="FIRST", justify="right"),
+    Column(title="IN", justify="right", rank=3),
+    Column(title="OUT", justify="right", rank=2),
+    Column(title="T/S", justify="right", rank=6),
+    Column(title="FIRST", justify="right", rank=4),
     Column(title="TOTAL", justify="right"),
-    Column(title="COST", justify="right"),
-    Column(title="KEY"),
+    Column(title="COST", justify="right", rank=5),
+    Column(title="KEY", is_folded=True, rank=1),
 )
 _NO_NAMES: Mapping[int, str] = {}
 _WIDTHS = (19, 24, 22, 6, 6, 6, 7, 7, 12, 12)

@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gglib_runtime.cli.output import Column
+from gglib_runtime.cli.narrow_tables import Column
 
 if TYPE_CHECKING:
     from gglib_core.api_keys import MadeKey
     from gglib_core.keys import ApiKey
 
 COLUMNS = (
-    Column(title="ID", justify="right"),
+    Column(title="ID", justify="right", rank=7),
     Column(title="NAME", style="bold", is_folded=True),
-    Column(title="KEY"),
-    Column(title="STATE"),
-    Column(title="FOR", is_folded=True),
-    Column(title="MODELS", is_folded=True),
-    Column(title="EXPIRES"),
-    Column(title="LIMITS", is_folded=True),
+    Column(title="KEY", rank=4),
+    Column(title="STATE", rank=2),
+    Column(title="FOR", is_folded=True, rank=5),
+    Column(title="MODELS", is_folded=True, rank=3),
+    Column(title="EXPIRES", rank=6),
+    Column(title="LIMITS", is_folded=True, rank=1),
 )
 
 

@@ -9,18 +9,18 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gglib_core.models import Model
-from gglib_runtime.cli.output import Column
+from gglib_runtime.cli.narrow_tables import Column
 from gglib_runtime.cli.quantities import rounded_count, rounded_size
 from gglib_runtime.settings.units import format_duration
 
 COLUMNS = (
-    Column(title="ID", justify="right"),
+    Column(title="ID", justify="right", rank=5),
     Column(title="NAME", style="bold", is_folded=True),
     Column(title="SIZE", justify="right"),
-    Column(title="PARAMS", justify="right"),
-    Column(title="QUANT"),
-    Column(title="TRAINED", justify="right"),
-    Column(title="CAN", is_folded=True),
+    Column(title="PARAMS", justify="right", rank=3),
+    Column(title="QUANT", rank=2),
+    Column(title="TRAINED", justify="right", rank=4),
+    Column(title="CAN", is_folded=True, rank=1),
 )
 
 

@@ -9,26 +9,16 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import click
+
+from gglib_runtime.cli.narrow_tables import GAP, Column, needed, places
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 _UNBOUNDED = 10_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
-    """One column of a table."""
-
-    title: str
-    justify: Literal["left", "right"] = "left"
-    style: str = ""
-    is_folded: bool = False
-    """Whether it may be broken into lines where the terminal is narrow."""
 
 
 def print_json(value: object) -> None:
@@ -37,22 +27,33 @@ def print_json(value: object) -> None:
 
 
 def print_table(columns: Sequence[Column], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows under their titles: as wide as the terminal, and unbroken into a pipe."""
+    """Print rows under their titles: as wide as the terminal, and unbroken into a pipe.
+
+    A person is told of the columns for which a terminal has no room.
+    """
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in columns:
+    console = _console()
+    cells = [tuple(printable(cell) for cell in row) for row in rows]
+    shown = places(columns, cells, console.width)
+    table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
+    for place in shown:
+        column = columns[place.index]
         table.add_column(
             column.title,
             justify=column.justify,
             style=column.style,
+            min_width=place.least,
             no_wrap=not column.is_folded,
             overflow="fold" if column.is_folded else "ellipsis",
         )
-    for row in rows:
-        table.add_row(*(Text(printable(cell)) for cell in row))
-    _console().print(table)
+    for row in cells:
+        table.add_row(*(Text(row[place.index]) for place in shown))
+    console.print(table, width=max(console.width, needed(shown)), crop=False)
+    indices = {place.index for place in shown}
+    if hidden := [each.title for index, each in enumerate(columns) if index not in indices]:
+        note(f"No room for {', '.join(hidden)}: a wider terminal shows more, --json everything.")
 
 
 def print_facts(facts: Iterable[tuple[str, object]]) -> None:
@@ -60,7 +61,7 @@ def print_facts(facts: Iterable[tuple[str, object]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+    table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), show_header=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in facts:

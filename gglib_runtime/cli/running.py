@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gglib_runtime.cli.catalog import model_argument
+from gglib_runtime.cli.narrow_tables import Column
 from gglib_runtime.cli.options import as_json, with_settings
-from gglib_runtime.cli.output import Column, print_facts, print_json, print_table
+from gglib_runtime.cli.output import print_facts, print_json, print_table
 from gglib_runtime.cli.quantities import elapsed, rounded_size
 from gglib_runtime.cli.server import find_server
 
@@ -22,13 +23,13 @@ if TYPE_CHECKING:
 _COLUMNS = (
     Column(title="ID", justify="right"),
     Column(title="MODEL", style="bold", is_folded=True),
-    Column(title="STATE"),
-    Column(title="SINCE", justify="right"),
-    Column(title="CTX", justify="right"),
-    Column(title="BUSY", justify="right"),
-    Column(title="WAITING", justify="right"),
-    Column(title="MEMORY", justify="right"),
-    Column(title="PID", justify="right"),
+    Column(title="STATE", is_folded=True),
+    Column(title="SINCE", justify="right", rank=4),
+    Column(title="CTX", justify="right", rank=3),
+    Column(title="BUSY", justify="right", rank=1),
+    Column(title="WAITING", justify="right", rank=2),
+    Column(title="MEMORY", justify="right", rank=5),
+    Column(title="PID", justify="right", rank=6),
 )
 
 

@@ -9,24 +9,25 @@ from datetime import datetime
 
 from gglib_core.swaps import Requester, Swap, SwapCause, SwapOutcome, Victim, VictimReason
 from gglib_proxy.swap_document import parts_of
-from gglib_runtime.cli.output import Column, printable
+from gglib_runtime.cli.narrow_tables import Column
+from gglib_runtime.cli.output import printable
 from gglib_runtime.cli.quantities import elapsed, rounded_size
 
 COLUMNS = (
     Column(title="TIME"),
     Column(title="MODEL", style="bold", is_folded=True),
-    Column(title="OUTCOME"),
-    Column(title="INSTEAD OF", is_folded=True),
-    Column(title="BECAUSE"),
-    Column(title="QUEUE", justify="right"),
-    Column(title="DRAIN", justify="right"),
-    Column(title="STOP", justify="right"),
-    Column(title="MEMORY", justify="right"),
-    Column(title="SPAWN", justify="right"),
-    Column(title="LOAD", justify="right"),
-    Column(title="FIRST BYTE", justify="right"),
-    Column(title="SERVED", justify="right"),
-    Column(title="AVOIDED", justify="right"),
+    Column(title="OUTCOME", is_folded=True),
+    Column(title="INSTEAD OF", is_folded=True, rank=1),
+    Column(title="BECAUSE", rank=2),
+    Column(title="QUEUE", justify="right", rank=5),
+    Column(title="DRAIN", justify="right", rank=8),
+    Column(title="STOP", justify="right", rank=10),
+    Column(title="MEMORY", justify="right", rank=9),
+    Column(title="SPAWN", justify="right", rank=11),
+    Column(title="LOAD", justify="right", rank=3),
+    Column(title="FIRST BYTE", justify="right", rank=4),
+    Column(title="SERVED", justify="right", rank=6),
+    Column(title="AVOIDED", justify="right", rank=7),
 )
 
 _WHY = {
