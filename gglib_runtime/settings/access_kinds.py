@@ -13,7 +13,7 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import cast
 
-from gglib_runtime.settings.kinds import WrongValue
+from gglib_runtime.settings.kinds import WrongValue, each_right
 
 ANY = "*"
 UNIX = "unix"
@@ -38,7 +38,7 @@ class Networks:
     bounds: str = "a list of networks"
 
     def parse(self, raw: object, base: Path) -> tuple[str, ...]:
-        return tuple(map(_network, _listed(raw)))
+        return each_right(_network, _listed(raw))
 
     def show(self, value: object) -> str:
         return ", ".join(cast("Sequence[str]", value))
@@ -52,7 +52,7 @@ class HostNames:
     bounds: str = "a list of names"
 
     def parse(self, raw: object, base: Path) -> tuple[str, ...]:
-        return tuple(map(_host_name, _listed(raw)))
+        return each_right(_host_name, _listed(raw))
 
     def show(self, value: object) -> str:
         return ", ".join(cast("Sequence[str]", value))
@@ -66,7 +66,7 @@ class Origins:
     bounds: str = "a list of origins"
 
     def parse(self, raw: object, base: Path) -> tuple[str, ...]:
-        return tuple(map(_origin, _listed(raw)))
+        return each_right(_origin, _listed(raw))
 
     def show(self, value: object) -> str:
         return ", ".join(cast("Sequence[str]", value))

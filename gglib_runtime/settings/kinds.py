@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from gglib_runtime.listen_address import UNIX_PREFIX, UnixAddress, listen_address
 from gglib_runtime.settings.units import (
@@ -33,6 +34,24 @@ _URL_PASSWORD = re.compile(r"(://[^:/@]*:).*(?=@)|(password=)[^&]*", re.DOTALL)
 
 class WrongValue(ValueError):
     """Says itself what is wrong with a value; other ValueErrors leave that to `expected`."""
+
+
+_Item = TypeVar("_Item")
+_Value = TypeVar("_Value")
+
+
+def each_right(read: Callable[[_Item], _Value], items: Iterable[_Item]) -> tuple[_Value, ...]:
+    """What `read` makes of each item. Raises WrongValue, which tells of all that are wrong."""
+    values: list[_Value] = []
+    issues: list[str] = []
+    for item in items:
+        try:
+            values.append(read(item))
+        except WrongValue as error:
+            issues.append(str(error))
+    if issues:
+        raise WrongValue("; ".join(issues))
+    return tuple(values)
 
 
 class Kind(Protocol):

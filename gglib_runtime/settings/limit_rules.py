@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from gglib_core.keys import Allowance, Endpoint
 from gglib_core.rate_limiting import LimitRule
-from gglib_runtime.settings.kinds import Amount, Choice, Kind, Text, Whole, WrongValue
+from gglib_runtime.settings.kinds import Amount, Choice, Kind, Text, Whole, WrongValue, each_right
 
 _GLOB = Text(expected="a name, in which * and ? stand for any characters")
 _COUNT = Whole(minimum=1, maximum=1_000_000_000)
@@ -46,8 +46,8 @@ class LimitRules:
             raw = json.loads(raw) if raw.strip() else ()
         if not isinstance(raw, list | tuple):
             raise ValueError(raw)
-        tables = cast("Sequence[object]", raw)
-        return tuple(_rule(number, each, base) for number, each in enumerate(tables, 1))
+        tables = enumerate(cast("Sequence[object]", raw), 1)
+        return each_right(lambda each: _rule(each[0], each[1], base), tables)
 
     def show(self, value: object) -> str:
         return json.dumps([_table(rule) for rule in cast("Sequence[LimitRule]", value)])
@@ -60,7 +60,9 @@ def _rule(number: int, raw: object, base: Path) -> LimitRule:
         raise WrongValue(f"limit {number} is no table")
     table = cast("dict[str, object]", raw)
     try:
-        values: dict[str, Any] = {key: _value(key, table[key], base) for key in table}
+        values: dict[str, Any] = dict(
+            each_right(lambda key: (key, _value(key, table[key], base)), table)
+        )
     except WrongValue as error:
         raise WrongValue(f"limit {number}: {error}") from error
     amounts = {key: values.pop(key) for key in _AMOUNTS if key in values}

@@ -148,6 +148,21 @@ def test_a_wrong_rule_is_named(tmp_path: Path, text: str, said: str) -> None:
     assert said in complaint(tmp_path, text)
 
 
+def test_all_that_is_wrong_in_a_list_is_named() -> None:
+    rules = [{"concurrent_requests": 0, "foo": 1}, {"requests_per_minute": 5}, {"key": "x"}]
+    wrong = {
+        "limits": (rules, ["limit 1: concurrent_requests = 0", "no 'foo'", "limit 3 limits"]),
+        "allowed_origins": (["a", "https://b.example", "c"], ["'a'", "'c'"]),
+        "allowed_hosts": (["a:1", "b", "c:1"], ["'a:1'", "'c:1'"]),
+        "trusted_proxies": (["a", "10.0.0.0/8", "b"], ["'a'", "'b'"]),
+    }
+    with pytest.raises(ConfigError) as caught:
+        load_settings(environ={}, flags={key: value for key, (value, _) in wrong.items()})
+    told = dict(caught.value.problems)
+    for key, (_, issues) in wrong.items():
+        assert all(issue in told[key].partition("): ")[2] for issue in issues), told[key]
+
+
 def test_rules_that_are_no_json_are_refused() -> None:
     with pytest.raises(ConfigError, match="expected tables"):
         load_settings(environ={"GGLIB_LIMITS": "[{"})
