@@ -14,7 +14,8 @@ from typing import Any
 from gglib_core.generations import Generation
 
 CSV_COLUMNS = ("created", *Generation._fields)
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = (*"=+-@\t\r\n", *"\uff1d\uff0b\uff0d\uff20")
+"""What begins a formula, also in the wide letters that spreadsheets of East Asia take for these."""
 
 
 def generation_document(generation: Generation) -> dict[str, Any]:
