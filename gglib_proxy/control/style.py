@@ -16,7 +16,7 @@ color:#1c1c1e;background:#fff}
 code,pre{font:14px/1.5 ui-monospace,monospace;background:#f2f2f4;border-radius:4px}
 code{padding:.1em .3em}pre{padding:.8em;white-space:pre-wrap;overflow-wrap:anywhere}
 h1{margin-bottom:.3em}h2{margin-top:2rem}nav{margin:1rem 0;line-height:2}
-table{border-collapse:collapse;width:100%}
+table{border-collapse:collapse;width:100%}td:first-child{overflow-wrap:anywhere}
 th,td{text-align:left;vertical-align:top;padding:.3rem .8rem .3rem 0;border-bottom:1px solid #ddd}
 .loaded{color:#106b21}.loading{color:#8a5a00}.failed{color:#b00020}
 details{border:1px solid #ddd;border-radius:6px;margin:.4rem 0;padding:.3rem .8rem}

@@ -17,6 +17,7 @@ from gglib_core.stored_models import InMemoryStoredModels
 from gglib_proxy.control.app import create_app
 from gglib_proxy.control.context import Administration
 from gglib_proxy.control.openapi.document import openapi_document
+from gglib_proxy.control.openapi.engine_bodies import ENGINE_BODIES
 from gglib_proxy.routes import ROUTES, Plane, find_route
 from gglib_proxy.tally import Tally
 from tests.control_plane import control_context
@@ -105,6 +106,11 @@ def test_every_schema_is_used_and_every_reference_leads_somewhere() -> None:
     schemas = DOCUMENT["components"]["schemas"]
     references = set(re.findall(r"#/components/schemas/(\w+)", str(DOCUMENT)))
     assert references == set(schemas)
+
+
+def test_there_is_an_example_for_each_body_that_an_engine_takes() -> None:
+    paths = {path for path, _ in inference_operations() if not path.startswith("/upstream/")}
+    assert set(ENGINE_BODIES) == paths - {"/props", "/slots", "/health", "/api/v1/health", "/live"}
 
 
 def test_names_that_the_schema_refuses_are_refused() -> None:

@@ -11,13 +11,13 @@ from gglib_core.keys import Endpoint
 from gglib_proxy.control.generation_query import MAX_LIMIT
 from gglib_proxy.control.openapi import shapes
 from gglib_proxy.control.openapi.admin_operations import ADMIN_OPERATIONS
+from gglib_proxy.control.openapi.engine_bodies import engine_body
 from gglib_proxy.control.openapi.operation import (
     ANYTHING,
     EVENTS,
     SWITCH,
     Operation,
     Parameter,
-    Schema,
     whole,
 )
 from gglib_proxy.dialects import Dialect
@@ -29,11 +29,6 @@ _INFERENCE, _MODELS, _RECORDS, _PROBES = (
     "Generations",
     "Probes and metrics",
 )
-_ASKED: Schema = {
-    "type": "object",
-    "properties": {"model": {"type": "string"}, "stream": {"type": "boolean"}},
-    "additionalProperties": True,
-}
 _SUMMARIES = {
     "/v1/chat/completions": "Chat with a model, as OpenAI's API has it",
     "/v1/completions": "Have a text completed, as OpenAI's API has it",
@@ -104,7 +99,7 @@ def _inference(route: Route, method: str) -> Operation:
         tag=_INFERENCE,
         endpoint=route.endpoint,
         parameters=(named,) if is_view else (),
-        body=None if is_view else _ASKED,
+        body=None if is_view else engine_body(route.path, can_stream=route.can_stream),
         media=("application/json", EVENTS) if route.can_stream else ("application/json",),
         errors=_ENGINE_ERRORS,
         is_anthropic=route.dialect is Dialect.ANTHROPIC,

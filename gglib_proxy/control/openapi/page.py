@@ -98,7 +98,8 @@ def _schema_of(described: dict[str, Any]) -> dict[str, Any]:
 def _example(document: dict[str, Any], schema: dict[str, Any]) -> str:
     if not schema:
         return "<p>As it comes.</p>"
-    shown = json.dumps(_shape(document, schema, 0), indent=2, ensure_ascii=False)
+    example = next(iter(schema.get("examples", ())), None) or _shape(document, schema, 0)
+    shown = json.dumps(example, indent=2, ensure_ascii=False)
     return f"<pre>{escape(shown)}</pre>"
 
 
