@@ -31,7 +31,8 @@ _log = logging.getLogger(__name__)
 KILL_SECONDS = 5.0
 """How long a killed process may take to vanish; one in uninterruptible I/O may never."""
 _GROUP_POLL_SECONDS = 0.002
-_READ_BYTES = 64 * 1024
+_READ_BYTES = 16 * 1024
+"""At once, so that whoever prints without end leaves others their turn."""
 _PIPE_BYTES = 1024 * 1024
 _LAST_READ_BYTES = 4 * _PIPE_BYTES
 

@@ -18,17 +18,31 @@ class LineSplitter:
 
     def feed(self, data: bytes) -> list[str]:
         """The lines that `data` completes."""
-        first, *rest = data.split(b"\n")
-        self._extend(first)
-        lines: list[str] = []
-        for piece in rest:
-            lines.append(self._take())
-            self._extend(piece)
+        first, last = data.find(b"\n"), data.rfind(b"\n")
+        if first < 0:
+            self._extend(data)
+            return []
+        self._extend(data[:first])
+        lines = [self._take()]
+        if last > first:
+            lines += self._between(data[first + 1 : last])
+        self._extend(data[last + 1 :])
         return lines
 
     def flush(self) -> list[str]:
         """What is left when no more bytes will come."""
         return [self._take()] if self._partial else []
+
+    def _between(self, data: bytes) -> list[str]:
+        """Whole lines without the last one's end; a flood of short ones takes few steps."""
+        pieces = data.split(b"\n")
+        if len(max(pieces, key=len)) <= self._limit:
+            return [line.removesuffix("\r") for line in data.decode("utf-8", "replace").split("\n")]
+        lines: list[str] = []
+        for piece in pieces:
+            self._extend(piece)
+            lines.append(self._take())
+        return lines
 
     def _extend(self, piece: bytes) -> None:
         room = self._limit - len(self._partial)

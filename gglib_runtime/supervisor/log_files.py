@@ -17,8 +17,8 @@ from urllib.parse import quote
 
 _log = logging.getLogger(__name__)
 
-_WAITING_BLOCKS = 256
-"""Each holds what one read of a pipe gave, 64 KiB at most."""
+_WAITING_BLOCKS = 1024
+"""Each holds what one read of a pipe gave, 16 KiB at most."""
 _CLOSE_SECONDS = 2.0
 _NAME_BYTES = 200
 
@@ -84,7 +84,7 @@ class LogWriter:
     def write(self, model_name: str, lines: Sequence[str]) -> None:
         dropped = self._dropped.pop(model_name, 0)
         note = f"[gglib: {dropped} lines are missing: the disk was too slow]\n" if dropped else ""
-        text = note + "".join(f"{line}\n" for line in lines)
+        text = note + "\n".join(lines) + "\n"
         try:
             self._waiting.put_nowait((model_name, text.encode("utf-8", "replace")))
         except queue.Full:

@@ -79,7 +79,10 @@ class Clues:
     def take(self, lines: list[str]) -> None:
         """The engine has printed something."""
         self.last_line_at = self._loop.time()
-        if self._count < _CLUE_LIMIT and any(clue in line for line in lines for clue in _CLUES):
+        if self._count >= _CLUE_LIMIT:
+            return
+        text = "\n".join(lines)  # one search, however short the lines
+        if any(clue in text for clue in _CLUES):
             self._count += 1
             self.last_clue_at = self.last_line_at
             self.look()
