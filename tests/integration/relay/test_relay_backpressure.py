@@ -8,6 +8,7 @@ import socket
 import pytest
 
 from gglib_proxy.limits import Limits
+from gglib_proxy.timed_connection import kernel_bytes
 from tests.integration.relay.test_relay_cancellation import REQUEST, connect
 from tests.planes import BODY, STREAM_BODY, Relay, relaying
 from tests.upstreams import (
@@ -115,6 +116,28 @@ async def test_a_client_that_is_slow_but_reads_is_not_cut() -> None:
             await relay.running.until(
                 lambda taken=taken: connection._written_bytes - held(relay) > taken
             )
+            relay.running.sweep(turn * (SLOW_SECONDS - 1))
+        assert len(relay.plane.exchanges) == 1
+        relay.client.writer.transport.abort()
+
+
+async def test_a_client_that_reads_less_than_the_kernel_asks_for_is_not_cut() -> None:
+    """The kernel takes more from us only by the megabyte."""
+    async with relaying(flood) as relay:
+        await relay.running.until(lambda: bool(relay.plane.connections))
+        (connection,) = relay.plane.connections
+        own = connection._transport
+        assert own is not None
+        reading: asyncio.ReadTransport = relay.client.reader._transport  # type: ignore[attr-defined]
+        reading.pause_reading()
+        relay.client.request("POST", PATH, STREAM_BODY)
+        await relay.running.until(lambda: is_paused(relay))
+        reading.resume_reading()
+        relay.running.sweep(0)
+        for turn in range(1, 5):
+            left = kernel_bytes(own)
+            await relay.client.reader.readexactly(100_000)
+            await relay.running.until(lambda left=left: kernel_bytes(own) != left)
             relay.running.sweep(turn * (SLOW_SECONDS - 1))
         assert len(relay.plane.exchanges) == 1
         relay.client.writer.transport.abort()
