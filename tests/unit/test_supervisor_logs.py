@@ -159,12 +159,12 @@ def test_everything_is_written_when_the_writer_closes(tmp_path: Path) -> None:
 def test_lines_that_come_too_fast_are_dropped_and_counted(tmp_path: Path) -> None:
     writer = LogWriter(tmp_path, max_bytes=1 << 20, count=1)
     # Nobody writes yet: the disk hangs.
-    for number in range(300):
+    for number in range(1100):
         writer.write("alpha", [f"a {number}", f"b {number}"])
     writer._waiting.get()
     writer.write("alpha", ["again"])
     blocks = [block for _, block in list(writer._waiting.queue)]  # type: ignore[misc]
-    dropped = (300 - 256) * 2
+    dropped = (1100 - 1024) * 2
     assert blocks[-1].decode() == (
         f"[gglib: {dropped} lines are missing: the disk was too slow]\nagain\n"
     )
