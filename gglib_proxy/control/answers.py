@@ -22,7 +22,7 @@ from gglib_proxy.errors import (
     describe_error,
     render,
 )
-from gglib_proxy.routes import ROUTES, Plane
+from gglib_proxy.routes import ROUTES, Plane, find_route
 
 _log = logging.getLogger(__name__)
 REFUSAL_CODES = {
@@ -55,6 +55,9 @@ def register_error_answers(app: Quart) -> None:
 
     @app.errorhandler(HTTPException)
     async def refuse(error: HTTPException) -> Response:
+        methods = _methods_elsewhere() if error.code == 404 else ()
+        if methods and request.method == "OPTIONS":
+            return Response(b"", headers={"allow": ", ".join((*methods, "OPTIONS"))})
         return _answer(describe_error(_refusal(app, error)))
 
     @app.errorhandler(Exception)
@@ -90,6 +93,11 @@ def _refusal(app: Quart, error: HTTPException) -> Refusal:
     else:
         message = error.description or error.name
     return Refusal(status, REFUSAL_CODES.get(status, "invalid_request"), message, headers=headers)
+
+
+def _methods_elsewhere() -> tuple[str, ...]:
+    """Those of a path that the data plane answers, which leaves OPTIONS to this one."""
+    return find_route(request.path.encode("utf-8", "surrogateescape")).methods
 
 
 def _nothing_here(app: Quart) -> str:

@@ -8,7 +8,7 @@ from quart.testing import QuartClient
 
 from gglib_proxy.control.app import MAX_BODY_BYTES, create_app
 from gglib_proxy.control.foreign_paths import foreign_path_hint
-from gglib_proxy.routes import ROUTES
+from gglib_proxy.routes import ROUTES, UPSTREAM
 from tests.catalog_entries import model
 from tests.control_plane import FakeModelRuntime, control_context
 
@@ -117,10 +117,22 @@ async def test_a_wrong_method_is_405_and_says_which_are_right(
     assert all(each in error["message"] for each in allowed)
 
 
-async def test_options_says_what_is_allowed(client: QuartClient) -> None:
-    answer = await client.options("/models/load")
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/models/load", {"POST", "OPTIONS"}),
+        ("/v1/chat/completions", {"POST", "OPTIONS"}),
+        ("/live", {"GET", "HEAD", "OPTIONS"}),
+        ("/upstream/alpha/props", {*UPSTREAM.methods, "OPTIONS"}),
+    ],
+)
+async def test_options_says_what_is_allowed(
+    client: QuartClient, path: str, allowed: set[str]
+) -> None:
+    answer = await client.options(path)
     assert answer.status_code == 200
-    assert set(answer.headers["allow"].split(", ")) == {"POST", "OPTIONS"}
+    assert set(answer.headers["allow"].split(", ")) == allowed
+    assert await answer.get_data() == b""
 
 
 @pytest.mark.parametrize("path", ["/v1/models", "/models", "/", "/v1/models/alpha", "/health"])
