@@ -94,7 +94,8 @@ class Child:
         self._signal_group(signal.SIGTERM)
         if await self.exited(grace_seconds):
             return
-        _log.warning("process %d ignores SIGTERM: it is killed", self.pid)
+        if grace_seconds:
+            _log.warning("process %d ignores SIGTERM: it is killed", self.pid)
         self.kill()
         await self.exited(KILL_SECONDS)
 

@@ -188,6 +188,15 @@ async def test_a_child_that_ignores_term_is_killed_after_the_grace() -> None:
         assert it.child.exit_code == -signal.SIGKILL
 
 
+async def test_who_is_given_no_time_is_not_said_to_ignore_anything(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with started(*SLEEP) as it:
+        await it.child.stop(0)
+        assert not it.child.is_running
+    assert not caplog.records
+
+
 async def test_stopping_a_child_that_has_ended_is_harmless() -> None:
     async with started("/bin/true") as it:
         await it.child.exited(20)
