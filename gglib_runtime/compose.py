@@ -227,7 +227,7 @@ async def _serve(
                 ),
                 readiness=(
                     database_check,
-                    SupervisorTurning(supervisor, settings.stop_grace_seconds),
+                    SupervisorTurning(supervisor, lambda: live.settings.stop_grace_seconds),
                 ),
                 configuration=live,
                 keys=SqlApiKeys(

@@ -24,12 +24,13 @@ class SupervisorTurning:
     def __init__(
         self,
         runtime: ModelRuntime,
-        stop_grace_seconds: float,
+        stop_grace_seconds: Callable[[], float],
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`stop_grace_seconds` is asked each time, for it may change."""
         self._runtime = runtime
-        self._limit = stop_grace_seconds + STUCK_SECONDS
+        self._stop_grace_seconds = stop_grace_seconds
         self._clock = clock
         self._ending_since: dict[str | None, float] = {}
         """When launches were first seen to end with nobody using them."""
@@ -44,8 +45,9 @@ class SupervisorTurning:
         self._ending_since = {
             each.launch_id: self._ending_since.get(each.launch_id, now) for each in ending
         }
+        limit = self._stop_grace_seconds() + STUCK_SECONDS
         for each in ending:
             seconds = now - self._ending_since[each.launch_id]
-            if seconds >= self._limit:
+            if seconds >= limit:
                 return f"an engine (process {each.pid}) does not end"  # strangers see this
         return None

@@ -56,9 +56,9 @@ async def test_a_database_that_does_not_answer_is_asked_once(
 
 
 async def test_an_engine_that_does_not_end_is_a_problem() -> None:
-    now = 100.0
+    now, grace = 100.0, 5.0
     runtime = FakeModelRuntime()
-    check = SupervisorTurning(runtime, 5.0, clock=lambda: now)
+    check = SupervisorTurning(runtime, lambda: grace, clock=lambda: now)
     runtime.show(ALPHA, ModelState.STOPPING, leases=1, launch_id="launch-1", pid=77)
     assert await check.problem() is None
     now += 1000.0  # an answer is still being made: that may take as long as it takes
@@ -67,6 +67,8 @@ async def test_an_engine_that_does_not_end_is_a_problem() -> None:
     assert await check.problem() is None
     now += 5.0 + STUCK_SECONDS
     assert await check.problem() == "an engine (process 77) does not end"
+    grace = 6.0
+    assert await check.problem() is None
     runtime.show(ALPHA, ModelState.STOPPING, leases=0, launch_id="launch-2", pid=78)
     assert await check.problem() is None
 
@@ -75,7 +77,7 @@ async def test_an_engine_that_does_not_end_is_a_problem() -> None:
 async def test_models_that_load_or_failed_are_no_problem(state: ModelState) -> None:
     runtime = FakeModelRuntime()
     runtime.show(ALPHA, state, since_seconds=10_000.0)
-    assert await SupervisorTurning(runtime, 5.0).problem() is None
+    assert await SupervisorTurning(runtime, lambda: 5.0).problem() is None
 
 
 @pytest.mark.parametrize(
