@@ -58,8 +58,10 @@ class LiveSettings:
         return self._loaded.settings
 
     def on_change(self, listener: Apply) -> None:
-        """Hand `listener` the settings after each change."""
+        """Hand `listener` the settings after each change; at once, if they have changed before."""
         self._listeners.append(listener)
+        if self._loaded.settings != self._started_with:
+            listener(self._loaded.settings)
 
     # Configuration
 

@@ -185,6 +185,16 @@ async def test_a_file_that_changes_before_it_is_followed_is_seen(config: Path) -
         assert settings.settings.queue_limit == 6
 
 
+async def test_who_comes_after_a_change_is_told_of_it(config: Path) -> None:
+    settings = live(config)
+    seen: list[int] = []
+    settings.on_change(lambda new: seen.append(new.queue_limit))
+    assert seen == []
+    await settings.merge({"queue_limit": 7})
+    settings.on_change(lambda new: seen.append(new.queue_limit))
+    assert seen == [7, 7]
+
+
 class EditsWhileRead(dict[str, str]):
     """An environment, read after the settings file; when armed, that changes just then."""
 
@@ -201,13 +211,13 @@ class EditsWhileRead(dict[str, str]):
 
 
 async def test_a_file_that_changes_during_a_change_is_seen(config: Path) -> None:
-    environ = EditsWhileRead(config)
+    environ, changed = EditsWhileRead(config), asyncio.Event()
     settings = LiveSettings(load_settings(config, environ))
+    settings.on_change(lambda _: changed.set())
     environ.is_armed = True
     await settings.merge({"quantum_seconds": 9})
     assert settings.settings.queue_limit == 5
-    changed = asyncio.Event()
-    settings.on_change(lambda _: changed.set())
+    changed.clear()
     following = asyncio.create_task(settings.follow(poll_seconds=0.001))
     async with asyncio.timeout(20):
         await changed.wait()
