@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cache, partial
-from itertools import chain
 from typing import Any
 
 import sqlalchemy as sa
@@ -30,6 +29,8 @@ _SWITCHES = [
     for place, name in enumerate(Generation._fields)
     if isinstance(generations.c[name].type, sa.Boolean)
 ]
+_NULL = math.nan
+"""What SQLite stores as NULL."""
 _LARGEST = 2**63 - 1
 _BAD_ROW = (exc.DataError, exc.IntegrityError, exc.InterfaceError)
 
@@ -112,8 +113,10 @@ def _insert_into_sqlite(connection: Connection, rows: Sequence[Generation], pace
     done = 0
     while done < len(rows):
         count = pace.rows(len(rows) - done)
-        values: list[Any] = list(chain.from_iterable(rows[done : done + count]))
-        for place in _SWITCHES:  # the driver looks for an adapter of each bool
+        part = rows[done : done + count]
+        # For a None or a bool the driver looks for an adapter, which takes as long as ten numbers.
+        values: list[Any] = [_NULL if value is None else value for row in part for value in row]
+        for place in _SWITCHES:
             values[place::_WIDTH] = map(int, values[place::_WIDTH])
         pace.step(partial(driver.execute, _insertion_of(count), values))
         done += count

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from gglib_runtime.catalog.database import open_database, reading, writing
 from gglib_runtime.catalog.migration import upgrade
 from gglib_runtime.generations.history import SqlGenerationHistory, find_generation, read_page
 from gglib_runtime.generations.log import ROWS_IN_A_BATCH, SqlGenerationLog
+from gglib_runtime.generations.pace import STEP_ROWS, Pace
 from gglib_runtime.generations.rows import PURGED_AT_ONCE, insert_missing, insert_rows, purge
 from gglib_runtime.generations.tables import generations
 from gglib_runtime.generations.writer import open_generation_log
@@ -35,6 +37,8 @@ pytest_plugins = ["tests.databases"]
 
 EVERYTHING = GenerationFilter()
 BOUND_SECONDS = 20
+SQLITE_DEFAULT_VALUES = 32_766
+"""What a statement may be given at most, where SQLite was built as it comes."""
 LOSS_SECONDS = 1.0
 """What docs/reliability.md says that a killed gglib loses at most."""
 
@@ -396,6 +400,28 @@ def test_a_batch_that_has_arrived_in_part_is_completed(database_url: str) -> Non
         insert_rows(engine, rows[:120])
         assert insert_missing(engine, rows) == []
         assert sorted(ids_in(engine)) == sorted(row.id for row in rows)
+
+
+def test_a_whole_batch_goes_into_one_statement(database: Engine) -> None:
+    @event.listens_for(database, "connect")
+    def _(connection: sqlite3.Connection, _: object) -> None:
+        connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, SQLITE_DEFAULT_VALUES)
+
+    database.dispose()
+    rows = some(ROWS_IN_A_BATCH)
+    insert_rows(database, rows, EagerPace())
+    assert ids_in(database) == [row.id for row in rows]
+
+
+class EagerPace(Pace):
+    """Takes the largest steps from the first."""
+
+    def __init__(self) -> None:
+        super().__init__(rest=lambda: None)
+
+    def rows(self, left: int) -> int:
+        assert left == STEP_ROWS[-1]
+        return left
 
 
 async def test_old_rows_are_purged_and_no_others(database_url: str, unwritten: Path) -> None:

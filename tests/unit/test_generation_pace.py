@@ -40,10 +40,10 @@ def test_small_steps_with_rests_while_nothing_is_waited_for(clocks: Clocks) -> N
 
 def test_steps_grow_while_they_have_to_wait_and_no_rest_is_taken(clocks: Clocks) -> None:
     sizes: list[int] = []
-    for _ in range(4):
+    for _ in range(5):
         sizes.append(clocks.pace.rows(10_000))
         clocks.step(wall=0.004, cpu=0.0005)
-    assert sizes == [32, 128, 512, 512]
+    assert sizes == [32, 128, 512, 1024, 1024]
     assert clocks.rests == 0
 
 
@@ -53,10 +53,10 @@ def test_steps_shrink_while_there_is_no_wait_and_rests_are_taken_when_they_are_s
     for _ in range(3):
         clocks.step(wall=0.004, cpu=0.0005)
     sizes: list[int] = []
-    for _ in range(4):
+    for _ in range(5):
         clocks.step(wall=0.004, cpu=0.004)
         sizes.append(clocks.pace.rows(10_000))
-    assert sizes == [128, 32, 32, 32]
+    assert sizes == [512, 128, 32, 32, 32]
     assert clocks.rests == 2
 
 
