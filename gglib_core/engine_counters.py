@@ -5,9 +5,8 @@ An engine's counters begin at nought with its process. Not here: how an engine i
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 COUNTERS = (
@@ -20,6 +19,8 @@ COUNTERS = (
 )
 """Of llama-server, there with `llamacpp:` before each."""
 GAUGES = ("requests_processing", "requests_deferred")
+LATEST_LAUNCHES = 16
+"""Of one model; readings of those before do not come any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,26 +44,36 @@ class EngineCounters(Protocol):
         ...
 
 
-@dataclass(slots=True)
 class CounterTotals:
-    """One model's counters over all its launches, put together from single readings."""
+    """One model's counters over all its launches, put together from single readings.
 
-    _launch_id: str | None = None
-    _ended: Counter[str] = field(default_factory=Counter[str])
-    """Of the launches before, as they were read last."""
-    _current: dict[str, float] = field(default_factory=dict[str, float])
+    A reading may come late, when one of a newer launch has come already.
+    """
+
+    def __init__(self) -> None:
+        self._latest: dict[str, dict[str, float]] = {}
+        """By launch, in the order in which they were heard of; as they were read last."""
+        self._before: dict[str, float] = {}
+        """Of all launches before those."""
 
     def update(self, launch_id: str, values: Mapping[str, float]) -> None:
-        """The engine of that launch says so now."""
-        if launch_id != self._launch_id:
-            self._ended.update(self._current)  # pyright: ignore[reportArgumentType] -- floats add too
-            self._launch_id = launch_id
-            self._current = {}
+        """The engine of that launch has said so."""
+        counted = self._latest.setdefault(launch_id, {})
         for name in COUNTERS:
             if name in values:
-                self._current[name] = max(values[name], self._current.get(name, 0.0))
+                counted[name] = max(values[name], counted.get(name, 0.0))
+        if len(self._latest) > LATEST_LAUNCHES:
+            oldest = self._latest.pop(next(iter(self._latest)))
+            self._before = _sums((self._before, oldest))
 
     def totals(self) -> dict[str, float]:
         """By name; what no engine has counted is missing."""
-        names = self._ended.keys() | self._current.keys()
-        return {name: self._ended[name] + self._current.get(name, 0.0) for name in names}
+        return _sums((self._before, *self._latest.values()))
+
+
+def _sums(readings: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    sums: dict[str, float] = {}
+    for reading in readings:
+        for name, value in reading.items():
+            sums[name] = sums.get(name, 0.0) + value
+    return sums

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gglib_core.engine_counters import CounterTotals
+from gglib_core.engine_counters import LATEST_LAUNCHES, CounterTotals
 from gglib_runtime.supervisor.engine_counters import parse
 
 TEXT = b"""\
@@ -44,3 +44,21 @@ def test_a_total_never_decreases() -> None:
     totals.update("launch-1", {"n_decode_total": 10})
     totals.update("launch-1", {"n_decode_total": 3})
     assert totals.totals() == {"n_decode_total": 10}
+
+
+def test_what_comes_late_of_an_ended_process_is_counted_once() -> None:
+    totals = CounterTotals()
+    totals.update("launch-1", {"n_decode_total": 10})
+    totals.update("launch-2", {"n_decode_total": 4})
+    totals.update("launch-1", {"n_decode_total": 12})
+    assert totals.totals() == {"n_decode_total": 16}
+    totals.update("launch-2", {"n_decode_total": 5})
+    assert totals.totals() == {"n_decode_total": 17}
+
+
+def test_any_number_of_restarts_is_added_up() -> None:
+    totals = CounterTotals()
+    for number in range(5 * LATEST_LAUNCHES):
+        totals.update(f"launch-{number}", {"n_decode_total": 2})
+        totals.update(f"launch-{number - 1}", {"n_decode_total": 3})
+    assert totals.totals() == {"n_decode_total": 15 * LATEST_LAUNCHES + 2}
