@@ -90,12 +90,16 @@ class UnknownModel(RequestError):
 
     param = "model"
 
-    def __init__(self, name: str, nearest: Sequence[str] = ()) -> None:
+    def __init__(self, name: str, nearest: Sequence[str] = (), *, is_default: bool = False) -> None:
         self.name = name
         self.nearest = tuple(nearest)
         likely = ", ".join(map(repr, nearest))
         hint = f"Did you mean {likely}?" if likely else "GET /v1/models lists those that do."
-        super().__init__(f"The model {name!r} does not exist. {hint}")
+        if is_default:
+            what = f"The request names no model, and {name!r}, the default_model, does not exist"
+        else:
+            what = f"The model {name!r} does not exist"
+        super().__init__(f"{what}. {hint}")
 
 
 class NoModelNamed(RequestError):
@@ -437,8 +441,10 @@ class InvalidKey(CatalogError):
 class NoSuchKey(CatalogError):
     """There is no API key of that name."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(f"There is no API key {name!r}. `gglib key list` shows those there are.")
+    def __init__(self, name: str, nearest: Sequence[str] = ()) -> None:
+        likely = ", ".join(map(repr, nearest))
+        hint = f"Did you mean {likely}?" if likely else "`gglib key list` shows those there are."
+        super().__init__(f"There is no API key {name!r}. {hint}")
 
 
 class KeyNameTaken(CatalogError):

@@ -168,9 +168,11 @@ def _named(plane: DataPlane, name: str, entry: Entry) -> Model:
     return model
 
 
-def _unknown(plane: DataPlane, name: str, entry: Entry) -> UnknownModel:
+def _unknown(
+    plane: DataPlane, name: str, entry: Entry, *, is_default: bool = False
+) -> UnknownModel:
     """Whoever may not use all models is told of none but those."""
-    return UnknownModel(name, nearest_names(name, _usable(plane, entry)))
+    return UnknownModel(name, nearest_names(name, _usable(plane, entry)), is_default=is_default)
 
 
 def _usable(plane: DataPlane, entry: Entry) -> Sequence[Model]:
@@ -197,7 +199,7 @@ def _unnamed(plane: DataPlane, entry: Entry) -> Model:
         if model is not None and entry.may_use_model(model.name):
             return model
         if not entry.models:
-            raise _unknown(plane, plane.default_model, entry)
+            raise _unknown(plane, plane.default_model, entry, is_default=True)
     models = _usable(plane, entry)
     if len(models) != 1:
         raise NoModelNamed(len(models))

@@ -204,6 +204,7 @@ async def _serve(
                         keys.current, is_local=is_local(listener), is_auth_off=settings.no_auth
                     ),
                     needs_key=not keys.current.is_open,
+                    missing_default=_missing_default(settings.default_model, catalog),
                 )
             )
 
@@ -279,6 +280,10 @@ async def _supervisor(
             yield supervisor
         finally:
             forget_listener()
+
+
+def _missing_default(name: str | None, catalog: SqlModelCatalog) -> str:
+    return name if name is not None and catalog.resolve_model(name) is None else ""
 
 
 def _model_of(path: Path) -> NewModel:

@@ -52,6 +52,8 @@ class ServeInfo:
     """Who may use the endpoint, in words."""
     needs_key: bool = False
     """Whether requests need an API key."""
+    missing_default: str = ""
+    """The default model's name, where no model has it."""
 
 
 @contextmanager

@@ -33,13 +33,28 @@ def open_store(settings: Settings) -> Generator[SqlModelStore]:
 
 def find_model(store: SqlModelStore, name: str) -> Model:
     """The model that a person means by `name`. Raises NoSuchModel, with what is alike."""
+    found = store.snapshot().resolve_model(name)
+    if found is None:
+        raise unknown_model(store, name)
+    return found
+
+
+def unknown_model(store: SqlModelStore, name: str) -> NoSuchModel:
+    """That there is none of that name, with what is alike."""
     from gglib_core.catalog import nearest_names
 
-    snapshot = store.snapshot()
-    found = snapshot.resolve_model(name)
-    if found is None:
-        raise NoSuchModel(name, nearest_names(name, snapshot.list_models()))
-    return found
+    return NoSuchModel(name, nearest_names(name, store.list()))
+
+
+def name_on_record(store: SqlModelStore, name: str | None) -> tuple[str | None, str]:
+    """What records call the model, and what is wrong with the name, if anything.
+
+    A model that was removed since is known by the name that it had, so that none is refused.
+    """
+    if name is None:
+        return None, ""
+    found = store.snapshot().resolve_model(name)
+    return (name, str(unknown_model(store, name))) if found is None else (found.name, "")
 
 
 def model_argument(

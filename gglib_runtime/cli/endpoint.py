@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     import httpx
 
+_LIVE_SECONDS = 10.0
 _UNIX = "+unix://"
 
 
@@ -52,6 +53,16 @@ class Endpoint:
             trust_env=False,
             transport=httpx.HTTPTransport(uds=self.socket_path, verify=verify, trust_env=False),
         )
+
+    def is_open(self) -> bool:
+        """Whether it still takes requests."""
+        import httpx
+
+        try:
+            with self.open_client(httpx.Timeout(_LIVE_SECONDS)) as client:
+                return client.get("/live").is_success
+        except (httpx.HTTPError, CommandFailed):
+            return False
 
     def _trusted(self) -> ssl.SSLContext | bool:
         if self.certificate is None:

@@ -5,6 +5,7 @@ Reads the database, whether or not a server runs. Not here: how a record is show
 
 from __future__ import annotations
 
+import difflib
 import sys
 import time
 from collections.abc import Iterator
@@ -13,9 +14,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gglib_runtime.cli.catalog import name_on_record
 from gglib_runtime.cli.failures import CommandFailed
 from gglib_runtime.cli.options import as_json, with_settings
-from gglib_runtime.cli.output import print_facts, print_json, print_table
+from gglib_runtime.cli.output import note, print_facts, print_json, print_table
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -85,10 +87,16 @@ def generations(
     as_json: bool,
 ) -> None:
     """Show the last requests: their models, tokens, times and costs."""
+    from gglib_runtime.catalog.store import SqlModelStore
+    from gglib_runtime.generations.history import read_page
+
     if as_csv and (as_json or is_followed):
         raise click.UsageError("--csv goes with neither --json nor --follow.")
     with _open_database(loaded.settings) as engine:
-        wanted = _wanted(loaded.settings, engine, model, key, is_failed, since_ms)
+        name, problem = name_on_record(SqlModelStore(engine), model)
+        wanted = _wanted(loaded.settings, engine, name, key, is_failed, since_ms)
+        if problem and not read_page(engine, wanted, 1).generations:
+            note(problem)
         if as_csv:
             _export(engine, wanted, limit)
         elif is_followed:
@@ -140,13 +148,10 @@ def _wanted(
     since_ms: int | None,
 ) -> GenerationFilter:
     from gglib_core.generations import GenerationFilter
-    from gglib_runtime.catalog.store import SqlModelStore
 
-    # A model that was removed since is known by the name that it had.
-    found = None if model is None else SqlModelStore(engine).snapshot().resolve_model(model)
     key_id, mask = (None, None) if key is None else _key(settings, engine, key)
     return GenerationFilter(
-        model=found.name if found else model,
+        model=model,
         key_id=key_id,
         api_key_id=mask,
         has_failed=True if is_failed else None,
@@ -156,16 +161,17 @@ def _wanted(
 
 def _key(settings: Settings, engine: Engine, text: str) -> tuple[int | None, str | None]:
     """The id of the key that is called so; of one that was removed since, its id or its mask."""
+    from gglib_core.errors import NoSuchKey
     from gglib_runtime.keys.store import SqlKeyStore
 
-    for key in SqlKeyStore(engine, settings.paths.pepper).list():
-        if text == key.name:
-            return key.id, None
+    known = {key.name: key.id for key in SqlKeyStore(engine, settings.paths.pepper).list()}
+    if text in known:
+        return known[text], None
     if text.isascii() and text.isdecimal() and len(text) < 10:
         return int(text), None
     if "***" in text:
         return None, text
-    raise CommandFailed(f"There is no API key {text!r}. `gglib key list` shows those there are.")
+    raise NoSuchKey(text, difflib.get_close_matches(text, known))
 
 
 def _key_names(settings: Settings, engine: Engine) -> dict[int, str]:

@@ -59,6 +59,8 @@ def _reason(error: OSError, address: ListenAddress) -> str | None:
             return _tcp_reason(error, host, port)
         case UnixAddress(path) if error.errno == errno.EADDRINUSE:
             return f"Another program listens on {path}. Choose another path with --host."
+        case UnixAddress(path) if error.errno == errno.ENOENT:
+            return f"There is no directory {path.parent} for the unix socket. Make it first."
         case _:
             return None
 

@@ -83,8 +83,9 @@ def _merged(
 def _check_present(key: str, kept: Any, removed: Sequence[str]) -> None:  # noqa: ANN401 -- a container
     for value in removed:
         if value not in kept:
+            what = "environment variables" if key == "environment" else key
             known = ", ".join(map(repr, kept)) or "none"
-            raise CommandFailed(f"The model's {key} do not include {value!r}; they are: {known}.")
+            raise CommandFailed(f"The model's {what} do not include {value!r}; they are: {known}.")
 
 
 def _file_changes(old: Model, path: Path) -> dict[str, Any]:

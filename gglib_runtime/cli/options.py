@@ -78,6 +78,9 @@ def _load(
 ) -> LoadedSettings:
     from gglib_runtime.settings import load_settings
 
+    for text in assignments:
+        if "=" not in text:
+            raise click.UsageError(f"--set {text!r} has no value: write it as KEY=VALUE.")
     loaded = load_settings(config, os.environ, flags, assignments)
     for warning in loaded.warnings:
         click.echo(f"gglib: warning: {warning}", err=True)

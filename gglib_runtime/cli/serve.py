@@ -13,7 +13,7 @@ import click
 from gglib_core import __version__
 from gglib_runtime.cli.listening import explained
 from gglib_runtime.cli.options import with_settings
-from gglib_runtime.cli.output import abandon_output
+from gglib_runtime.cli.output import abandon_output, note
 
 if TYPE_CHECKING:
     from gglib_runtime.server_record import ServeInfo
@@ -57,6 +57,8 @@ def announce(info: ServeInfo) -> None:
             click.echo(f"Models: {info.models}")
         else:
             click.echo("Models: none yet. Add one with `gglib model add PATH`; no restart needed.")
+        if info.missing_default:
+            note(f"gglib: warning: there is no model {info.missing_default!r}, the default_model.")
         if info.access:
             click.echo(f"Access: {info.access}.")
     except BrokenPipeError:  # who started it has stopped reading, and that ends no server

@@ -12,6 +12,7 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from gglib_core.errors import NoSuchModel
 from gglib_runtime.cli.failures import CommandFailed, NoServer
 from gglib_runtime.server_record import ServerRecord, read_record
 
@@ -81,7 +82,7 @@ class Server:
                 answer = connection.getresponse()
                 if answer.status >= 400:
                     text = answer.read().decode(errors="replace")
-                    raise CommandFailed(stated_reason(answer.status, text))
+                    raise _unknown_model(text) or CommandFailed(stated_reason(answer.status, text))
                 yield answer
         except (OSError, HTTPException, ValueError) as error:
             reason = str(error) or type(error).__name__
@@ -105,6 +106,17 @@ def _listens(path: str) -> bool:
         except OSError:
             return False
     return True
+
+
+def _unknown_model(text: str) -> NoSuchModel | None:
+    """What the server says for clients of its API, as commands say it."""
+    try:
+        error = json.loads(text)["error"]
+        if error["code"] == "model_not_found":
+            return NoSuchModel(error["gglib"]["name"], error["gglib"].get("nearest", ()))
+    except (ValueError, LookupError, TypeError):
+        pass
+    return None
 
 
 def stated_reason(status: int, text: str) -> str:

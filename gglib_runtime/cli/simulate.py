@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gglib_runtime.cli.failures import CommandFailed
 from gglib_runtime.cli.listening import explained
 from gglib_runtime.cli.output import abandon_output
 from gglib_runtime.listen_address import ListenAddress, listen_address
@@ -111,6 +110,7 @@ def simulate(
 def _run(
     address: ListenAddress, tls_cert: Path | None, tls_key: Path | None, options: dict[str, Any]
 ) -> int:
+    from gglib_core.errors import ConfigError
     from gglib_runtime.listener import open_listener, url_of
     from gglib_runtime.open_files import raise_file_limit
     from gglib_runtime.simulator.behaviour import BadBehaviour
@@ -132,7 +132,7 @@ def _run(
             url = url_of(listener, is_tls=tls is not None)
             _serve(listener, url, behaviour, served, options)
     except BadBehaviour as error:
-        raise CommandFailed(str(error)) from error
+        raise ConfigError(str(error)) from error
     return 0
 
 

@@ -106,14 +106,14 @@ def _outcome(swap: Swap) -> str:
         SwapOutcome.ABORTED: "It was given up",
         SwapOutcome.WITHDRAWN: "It was stopped before it was ready",
     }[swap.outcome]
-    return f"{what}: {swap.detail}." if swap.detail else f"{what}."
+    return f"{what}: {swap.detail.rstrip('.')}." if swap.detail else f"{what}."
 
 
 def _end(swap: Swap) -> str:
     if swap.ended is None:
         return ""
     lived = elapsed(max(0.0, swap.ended - swap.created))
-    return f" It ended after {lived}{': ' + swap.detail if swap.detail else ''}."
+    return f" It ended after {lived}{': ' + swap.detail.rstrip('.') if swap.detail else ''}."
 
 
 def _served(swap: Swap) -> str:

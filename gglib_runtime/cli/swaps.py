@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gglib_runtime.cli.catalog import name_on_record
 from gglib_runtime.cli.options import as_json, with_settings
-from gglib_runtime.cli.output import print_json, print_table
+from gglib_runtime.cli.output import note, print_json, print_table
 
 if TYPE_CHECKING:
     from gglib_core.swaps import SwapPage
@@ -35,12 +36,14 @@ def swaps(
     loaded: LoadedSettings, is_why_told: bool, limit: int, name: str | None, as_json: bool
 ) -> None:
     """Show the last launches of models, and where their time went."""
-    page = _read(loaded.settings, limit, name)
+    page, problem = _read(loaded.settings, limit, name)
     if as_json:
         from gglib_proxy.swap_document import swap_document
 
         print_json([swap_document(swap) for swap in page.swaps])
     elif not page.swaps:
+        if problem:
+            note(problem)
         click.echo("No model was launched yet." if name is None else f"{name} was not launched.")
     elif is_why_told:
         from gglib_runtime.cli.swap_view import swap_story
@@ -52,7 +55,8 @@ def swaps(
         print_table(COLUMNS, map(swap_row, page.swaps))
 
 
-def _read(settings: Settings, limit: int, name: str | None) -> SwapPage:
+def _read(settings: Settings, limit: int, name: str | None) -> tuple[SwapPage, str]:
+    """The swaps, and what is wrong with the model's name."""
     from gglib_runtime.catalog.database import open_database, reading
     from gglib_runtime.catalog.migration import upgrade
     from gglib_runtime.catalog.store import SqlModelStore
@@ -60,7 +64,6 @@ def _read(settings: Settings, limit: int, name: str | None) -> SwapPage:
 
     with open_database(settings.effective_database_url) as engine:
         upgrade(engine)
-        # A model that was removed since is known by the name that it had.
-        found = None if name is None else SqlModelStore(engine).snapshot().resolve_model(name)
+        model, problem = name_on_record(SqlModelStore(engine), name)
         with reading(engine) as connection:
-            return read_page(connection, limit=limit, model=found.name if found else name)
+            return read_page(connection, limit=limit, model=model), problem

@@ -51,19 +51,21 @@ def up(loaded: LoadedSettings, is_check: bool) -> int:
     """
     from gglib_runtime.engines.discovery import find_engine
 
+    loaded = _calmed(loaded)
     settings = loaded.settings
     if (running := _running(settings)) is not None:
         endpoint, model = running
         click.echo(f"gglib runs already at {endpoint.url}")
-        code = _check(endpoint, model) if is_check else ExitCode.OK
+        problem = _problem(endpoint, model) if is_check else ""
+        if problem:
+            note(f"gglib: {problem}")
         say_next_steps(endpoint, model)
-        return code
+        return ExitCode.FAILURE if problem else ExitCode.OK
     click.echo(f"Engine: {find_engine(settings.llama_server, os.environ).label}")
     with open_store(settings) as store:
         _provide_model(store, settings.paths)
         model = model_to_ask(store.list(), settings.default_model)
-    loaded = replace(loaded, settings=_with_free_port(_calmed(loaded)))
-    return _serve(loaded, FirstRequest(model, is_check=is_check))
+    return _serve(_with_free_port(loaded), FirstRequest(model, is_check=is_check))
 
 
 class FirstRequest:
@@ -105,7 +107,12 @@ class FirstRequest:
         click.echo(f"gglib is up at {endpoint.url}")
         if access:
             click.echo(f"Access: {access}.")
-        self._is_answered = _check(endpoint, self._model) == ExitCode.OK
+        problem = _problem(endpoint, self._model)
+        self._is_answered = not problem
+        if not endpoint.is_open():  # ended meanwhile, and so nothing is worth telling
+            return
+        if problem:
+            note(f"gglib: {problem}")
         say_next_steps(endpoint, self._model)
         if not self._is_check:
             click.echo("\nCtrl-C ends it.")
@@ -151,22 +158,19 @@ def _running(settings: Settings) -> tuple[Endpoint, str | None] | None:
     return endpoint, min(able, key=cost)["id"] if able else None
 
 
-def _check(endpoint: Endpoint, model: str | None) -> ExitCode:
-    """Ask, and tell; failures too, for a server goes on where its first answer failed."""
+def _problem(endpoint: Endpoint, model: str | None) -> str:
+    """Ask, and show the answer; else why there is none, which ends no server."""
     if model is None:
-        note("gglib: No model in the catalog can chat, so no request was sent.")
-        return ExitCode.FAILURE
+        return "No model in the catalog can chat, so no request was sent."
     secret = os.environ.get("GGLIB_API_KEY") if endpoint.needs_key else None
     if endpoint.needs_key and not secret:
-        note("gglib: Requests need an API key, so none was sent. Set GGLIB_API_KEY to one.")
-        return ExitCode.FAILURE
+        return "Requests need an API key, so none was sent. Set GGLIB_API_KEY to one."
     click.echo(f"Asking {model} …")
     try:
         say_answer(ask(endpoint, model, secret))
     except CommandFailed as error:
-        note(f"gglib: {error.message}")
-        return ExitCode.FAILURE
-    return ExitCode.OK
+        return error.message
+    return ""
 
 
 def _provide_model(store: SqlModelStore, paths: DataPaths) -> None:
@@ -197,19 +201,18 @@ def _provide_model(store: SqlModelStore, paths: DataPaths) -> None:
     click.echo(f"Made a demo model, {DEMO_MODEL}: its weights are random, so it writes nonsense.")
 
 
-def _calmed(loaded: LoadedSettings) -> Settings:
+def _calmed(loaded: LoadedSettings) -> LoadedSettings:
     """Log lines would stand between what a newcomer is told, unless they are wished for."""
-    if loaded.origins["log_level"].layer != "default":
-        return loaded.settings
-    return replace(loaded.settings, log_level="warning")
+    return replace(loaded.sources, defaults={"log_level": "warning"}).load()
 
 
-def _with_free_port(settings: Settings) -> Settings:
-    address = settings.listen_address
+def _with_free_port(loaded: LoadedSettings) -> LoadedSettings:
+    address = loaded.settings.listen_address
     if not isinstance(address, TcpAddress):
-        return settings
+        return loaded
     port = next_free_port(address)
-    if port == settings.port:
-        return settings
-    click.echo(f"Port {settings.port} is taken; using {port}.")
-    return replace(settings, port=port)
+    if port == address.port:
+        return loaded
+    click.echo(f"Port {address.port} is taken; using {port}.")
+    assignments = (*loaded.sources.assignments, f"port={port}")
+    return replace(loaded.sources, assignments=assignments).load()

@@ -77,7 +77,8 @@ def _named_engine(
             f"{who} names {name!r}, but {path} is a directory; name the {EXECUTABLE} in it."
         )
     if not path.exists():
-        raise EngineUnavailable(f"{who} names {name!r}, but there is no such file: {path}.")
+        where = f": {path}" if os.sep in name else f" on PATH or here, in {path.parent}"
+        raise EngineUnavailable(f"{who} names {name!r}, but there is no such file{where}.")
     if not os.access(path, os.X_OK):
         raise EngineUnavailable(
             f"{who} names {name!r}, but {path} may not be executed; chmod +x would allow it."

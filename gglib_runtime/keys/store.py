@@ -6,6 +6,7 @@ a running server learns of a change (`ring`).
 
 from __future__ import annotations
 
+import difflib
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -130,7 +131,8 @@ def required_pepper(path: Path) -> bytes:
 def _existing(connection: Connection, name: str) -> ApiKey:
     key = rows.read_key(connection, name)
     if key is None:
-        raise NoSuchKey(name)
+        names = [known.name for _, _, known in rows.read_keys(connection)]
+        raise NoSuchKey(name, difflib.get_close_matches(name, names))
     return key
 
 

@@ -84,6 +84,8 @@ class SettingsSources:
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     flags: Mapping[str, object] = field(default_factory=dict[str, object])
     assignments: tuple[str, ...] = ()
+    defaults: Mapping[str, object] = field(default_factory=dict[str, object])
+    """Values that take the place of the declared defaults."""
 
     @property
     def config_file(self) -> Path:
@@ -106,13 +108,14 @@ class SettingsSources:
 
     def _load(self, config_file: Path | None, entries: Sequence[_Entry]) -> LoadedSettings:
         verdict = _judge(entries)
+        values: dict[str, Any] = {**self.defaults, **verdict.values}
         if not verdict.problems:
-            settings = Settings(**verdict.values)
+            settings = Settings(**values)
             verdict.problems += _contradiction_problems(settings, verdict.origins)
         if verdict.problems:
             raise ConfigError(_summary([text for _, text in verdict.problems]), verdict.problems)
         return LoadedSettings(
-            settings=Settings(**verdict.values),
+            settings=Settings(**values),
             origins=MappingProxyType(_all_origins(verdict.origins)),
             config_file=config_file,
             sources=self,

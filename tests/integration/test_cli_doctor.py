@@ -79,6 +79,21 @@ def test_all_is_well_on_a_new_machine(shell: Shell) -> None:
     assert not shell.data_dir.exists()
 
 
+def test_what_is_no_llama_server_is_a_warning(shell: Shell, tmp_path: Path) -> None:
+    write_script(tmp_path / "engine", "echo 'ls (GNU coreutils) 9.1'")
+    check = examine(shell)["llama-server"]
+    assert check["verdict"] == "warn"
+    assert "'ls (GNU coreutils) 9.1'" in check["detail"]
+
+
+def test_a_default_model_that_does_not_exist_is_a_warning(shell: Shell, tmp_path: Path) -> None:
+    shell.output("model", "add", write_tiny(tmp_path, "tiny-a"))
+    check = examine(shell, "--set", "default_model=tiny-b")["default model"]
+    assert check["verdict"] == "warn"
+    assert "Did you mean 'tiny-a'?" in check["detail"]
+    assert "default model" not in examine(shell, "--set", "default_model=tiny-a")
+
+
 def test_a_script_has_to_exec(shell: Shell) -> None:
     check = examine(shell)["llama-server script"]
     assert check["verdict"] == "warn"

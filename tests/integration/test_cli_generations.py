@@ -130,7 +130,24 @@ def test_a_model_is_known_by_its_alias_and_a_key_by_its_name(shell: Shell, tmp_p
     assert [each["id"] for each in shell.json("generations", "--key", "ci")] == ["gen-full"]
 
 
+@pytest.mark.parametrize("command", ["generations", "swaps"])
+def test_a_mistyped_model_is_told_of_where_nothing_is_shown(
+    shell: Shell, tmp_path: Path, command: str
+) -> None:
+    shell.output("model", "add", write_tiny(tmp_path, "tiny-a"))
+    write(shell)
+    said = shell.run(command, "--model", "tiny-b")
+    assert (said.exit_code, said.stderr) == (
+        0,
+        "There is no model 'tiny-b'. Did you mean 'tiny-a'?\n",
+    )
+    # One that was removed since has records.
+    assert "org/tiny" in shell.output("generations", "--model", "org/tiny")
+
+
 def test_what_makes_no_sense_is_refused(shell: Shell) -> None:
+    shell.json("key", "create", "alice")
+    assert "Did you mean 'alice'?" in shell.failure("generations", "--key", "alic")
     assert "There is no API key 'none'" in shell.failure("generations", "--key", "none")
     assert "is neither a duration" in shell.failure("generations", "--since", "x", code=2)
     assert "--csv goes with" in shell.failure("generations", "--csv", "--json", code=2)

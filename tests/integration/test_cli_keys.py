@@ -180,6 +180,9 @@ def test_keys_are_removed_together_or_not_at_all(shell: Shell) -> None:
 def test_a_key_that_does_not_exist_is_no_key(shell: Shell, command: str) -> None:
     said = shell.failure("key", command, "ci", *(["--admin"] if command == "edit" else []))
     assert said == "There is no API key 'ci'. `gglib key list` shows those there are."
+    shell.json("key", "create", "cio")
+    said = shell.failure("key", command, "ci", *(["--admin"] if command == "edit" else []))
+    assert said == "There is no API key 'ci'. Did you mean 'cio'?"
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import socket
 import stat
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -107,6 +108,48 @@ def test_serve_takes_files_for_this_run(shell: Shell, tiny: Path) -> None:
     assert shell.json("model", "list") == []
 
 
+def test_serve_tells_of_a_default_model_that_does_not_exist(shell: Shell, tiny: Path) -> None:
+    with serving(shell, tiny, "--default-model", "tiny-b") as server:
+        assert server.process.stderr is not None
+        said = server.process.stderr.readline()
+        assert said == "gglib: warning: there is no model 'tiny-b', the default_model.\n"
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            chat(server.url, "")
+        message = caught.value.read().decode()
+        assert "names no model, and 'tiny-b', the default_model, does not exist" in message
+
+
+def test_up_that_is_ended_before_its_answer_says_no_more(shell: Shell, tiny: Path) -> None:
+    never = '--env=GGLIB_SIM={"load_seconds": 600}'
+    shell.output("model", "add", tiny, never)
+    with shell.start("up", "--port", "0") as process:
+        assert process.stdout is not None
+        while "Asking tiny-a" not in process.stdout.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        rest, errors = process.communicate(timeout=WAIT_SECONDS)
+    assert (process.returncode, rest) == (0, "")
+    assert "The first request failed" not in errors
+
+
+def test_up_stays_calm_when_settings_change(shell: Shell, tiny: Path) -> None:
+    shell.output("model", "add", tiny)
+    with shell.start("up", "--port", "0") as process:
+        assert process.stdout is not None
+        while "Ctrl-C ends it" not in process.stdout.readline():
+            assert process.poll() is None
+        url = json.loads((shell.data_dir / "run" / "serve.json").read_text())["url"]
+        request = urllib.request.Request(
+            f"{url}/admin/config", b'{"idle_seconds": 9}', {"Content-Type": "application/json"}
+        )
+        request.method = "PATCH"
+        with urllib.request.urlopen(request, timeout=WAIT_SECONDS) as answer:
+            document = json.load(answer)
+        process.terminate()
+        process.communicate(timeout=WAIT_SECONDS)
+    assert (document["config"]["log_level"], document["restart_needed"]) == ("warning", [])
+
+
 def test_commands_steer_a_running_server(shell: Shell, tiny: Path) -> None:
     shell.output("model", "add", tiny)
     with serving(shell) as server:
@@ -130,8 +173,10 @@ def test_commands_steer_a_running_server(shell: Shell, tiny: Path) -> None:
 def test_what_a_server_refuses_is_one_line(shell: Shell, tiny: Path) -> None:
     shell.output("model", "add", tiny)
     with serving(shell):
-        assert shell.failure("load", "tiny-b").startswith("The model 'tiny-b' does not exist.")
-        assert shell.failure("logs", "tiny-b").startswith("The model 'tiny-b' does not exist.")
+        assert shell.failure("load", "tiny-b") == (
+            "There is no model 'tiny-b'. Did you mean 'tiny-a'?"
+        )
+        assert shell.failure("logs", "tiny-b").startswith("There is no model 'tiny-b'.")
         assert "is not loaded" in shell.failure("unload", "tiny-a")
 
 
@@ -217,7 +262,9 @@ def test_a_taken_port_is_named(shell: Shell) -> None:
     [
         (["--host", "192.0.2.1"], "192.0.2.1 is no address of this machine."),
         (["--host", "no.such.host.invalid"], "The host 'no.such.host.invalid' has no address"),
+        (["--host", "unix:/no/such/socket"], "There is no directory /no/such for the unix socket"),
         (["--llama-server", "/no/such/engine"], "/no/such/engine"),
+        (["--llama-server", "no-such-engine"], "there is no such file on PATH or here, in "),
         (["/no/such/model.gguf"], "/no/such/model.gguf: "),
     ],
 )

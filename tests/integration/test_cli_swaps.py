@@ -37,7 +37,9 @@ def write(shell: Shell, *swaps: Swap) -> None:
 def test_without_swaps_it_says_so(shell: Shell) -> None:
     assert shell.output("swaps") == "No model was launched yet.\n"
     assert shell.json("swaps") == []
-    assert "alpha was not launched" in shell.output("swaps", "--model", "alpha")
+    said = shell.run("swaps", "--model", "alpha")
+    assert (said.exit_code, said.stdout) == (0, "alpha was not launched.\n")
+    assert said.stderr.startswith("There is no model 'alpha'. `gglib model list` shows")
 
 
 def test_a_row_says_who_went_why_and_where_the_time_went(shell: Shell) -> None:
@@ -136,6 +138,7 @@ STORIES = [
     (FULL, "It failed (out_of_memory): the engine exited with code 1."),
     (a_swap(outcome=SwapOutcome.ABORTED, detail="gglib ended"), "It was given up: gglib ended."),
     (a_swap(outcome=SwapOutcome.WITHDRAWN), "It was stopped before it was ready."),
+    (a_swap(outcome=SwapOutcome.ABORTED, detail="Try --help."), "It was given up: Try --help."),
     (a_swap(ended=1001.0, served=1), "It served 1 request."),
     (a_swap(ended=1003.0, detail="it crashed"), "It ended after 2s: it crashed."),
     (a_swap(model="a\x1b[2Jb"), "a\N{REPLACEMENT CHARACTER}[2Jb was launched"),
@@ -144,7 +147,9 @@ STORIES = [
 
 @pytest.mark.parametrize(("swap", "part"), STORIES)
 def test_every_kind_of_swap_has_a_story(swap: Swap, part: str) -> None:
-    assert part in swap_story(swap)
+    story = swap_story(swap)
+    assert part in story
+    assert ".." not in story
 
 
 @pytest.mark.parametrize("reason", VictimReason)

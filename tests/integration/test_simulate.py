@@ -220,9 +220,9 @@ async def test_answers_are_told_one_by_one_where_asked() -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "telling"),
     [
-        (["--scenario", "flakey"], 1, "no scenario 'flakey'"),
-        (["--profile", "gtp-4"], 1, "no profile 'gtp-4'"),
-        (["--behaviour", "/nowhere.toml"], 1, "/nowhere.toml: No such file"),
+        (["--scenario", "flakey"], 2, "no scenario 'flakey'"),
+        (["--profile", "gtp-4"], 2, "no profile 'gtp-4'"),
+        (["--behaviour", "/nowhere.toml"], 2, "/nowhere.toml: No such file"),
         (["--tls-cert", "x"], 2, "--tls-cert and --tls-key go together"),
         (["--port", "99999"], 2, "99999"),
         (["--host", "unix:"], 2, "is no address"),

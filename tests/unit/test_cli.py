@@ -144,6 +144,12 @@ def test_a_wrong_setting_is_one_line() -> None:
     )
 
 
+def test_a_setting_without_a_value_is_refused() -> None:
+    result = CliRunner().invoke(program, ["config", "show", "--set", "port"])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--set 'port' has no value: write it as KEY=VALUE." in result.stderr
+
+
 def failing(error: BaseException) -> Program:
     @click.command()
     def fail() -> None:

@@ -54,6 +54,8 @@ def test_values_are_removed_by_what_they_are() -> None:
 def test_removing_what_is_not_there_is_refused() -> None:
     with pytest.raises(CommandFailed, match="aliases do not include 'three'; they are: 'one', "):
         wished_changes(OLD, removed_aliases=("three",))
+    with pytest.raises(CommandFailed, match="environment variables do not include 'Z'; they are: "):
+        wished_changes(OLD, removed_environment=("Z",))
 
 
 def test_environment_is_set_and_unset_by_name() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from gglib_core.errors import ConfigError
 from gglib_runtime.settings import Layer, LoadedSettings, Settings, load_settings
+from gglib_runtime.settings.loading import SettingsSources
 from gglib_runtime.settings.reference import settings_table
 from gglib_runtime.settings.schema import declarations
 
@@ -65,6 +66,18 @@ def test_later_layers_win_one_by_one(tmp_path: Path) -> None:
     assert str(loaded.origins["max_resident"]) == "--max-resident"
     assert str(loaded.origins["queue_limit"]) == "--set"
     assert loaded.origins["port"].layer is Layer.FILE
+
+
+def test_a_default_of_ones_own_counts_for_less_than_every_layer(tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text("port = 9000")
+    calm = SettingsSources(
+        config_path=config, environ={}, defaults={"log_level": "warning", "port": 1}
+    )
+    loaded = calm.load()
+    assert (loaded.settings.log_level, loaded.settings.port) == ("warning", 9000)
+    assert loaded.origins["log_level"].layer is Layer.DEFAULT
+    assert loaded.sources.load({"log_level": "debug"}).settings.log_level == "debug"
 
 
 def test_sizes_and_durations_may_have_units_in_every_layer(tmp_path: Path) -> None:

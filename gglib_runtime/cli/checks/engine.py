@@ -6,6 +6,7 @@ Not here: finding it (`gglib_runtime.engines.discovery`).
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from gglib_runtime.settings import Settings
 
 _NAME = "llama-server"
+_VERSION = re.compile(r"(xllamacpp )?\d")
 
 
 def check_engine(settings: Settings) -> Iterator[Finding]:
@@ -31,6 +33,10 @@ def check_engine(settings: Settings) -> Iterator[Finding]:
         version = engine_version(engine)
     except EngineUnavailable as error:
         yield fail(_NAME, str(error), "Install it anew, or name another one with --llama-server.")
+        return
+    if _VERSION.match(version) is None:
+        said = f"{engine.label} is something else: asked for its version, it says {version!r}"
+        yield warn(_NAME, said, "Name llama.cpp's llama-server with --llama-server.")
         return
     yield ok(_NAME, f"{engine.label}, version {version}")
     if is_script(engine):

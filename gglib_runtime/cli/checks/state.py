@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from gglib_runtime.catalog import migration
 from gglib_runtime.catalog.database import open_database
 from gglib_runtime.catalog.store import SqlModelStore
+from gglib_runtime.cli.catalog import unknown_model
 from gglib_runtime.cli.checks.finding import Finding, fail, ok, warn
 from gglib_runtime.cli.fitting import too_large
 from gglib_runtime.cli.quantities import rounded_size
@@ -58,7 +59,9 @@ def check_database(settings: Settings) -> Iterator[Finding]:
         found = migration.current(engine)
         if found == migration.HEAD:
             yield ok("database", f"opens, schema {found}")
-            yield _models(SqlModelStore(engine).list())
+            store = SqlModelStore(engine)
+            yield _models(store.list())
+            yield from _default_model(store, settings.default_model)
         elif found is None or found < migration.HEAD:
             yield warn(
                 "database",
@@ -84,6 +87,13 @@ def check_orphans(settings: Settings) -> Iterator[Finding]:
         yield warn("leftover engines", ", ".join(orphans), advice)
     else:
         yield ok("leftover engines", "none")
+
+
+def _default_model(store: SqlModelStore, name: str | None) -> Iterator[Finding]:
+    if name is None or store.snapshot().resolve_model(name) is not None:
+        return
+    advice = "Until then requests that name no model are refused, unless one is loaded."
+    yield warn("default model", str(unknown_model(store, name)), advice)
 
 
 def _models(models: Sequence[Model]) -> Finding:
