@@ -8,6 +8,7 @@ import re
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -15,7 +16,8 @@ import pytest
 from gglib_proxy.control.openapi.document import openapi_document
 from tests.faults import ask, ends_in_an_error, faulty_server, nothing_left, streaming
 from tests.gguf_files import write_tiny
-from tests.serving import WAIT_SECONDS, Served, wait_until
+from tests.raw_http import open_raw
+from tests.serving import WAIT_SECONDS, Served, chat_body, wait_until
 
 
 @pytest.fixture
@@ -55,6 +57,21 @@ async def test_a_request_that_is_under_way_is_shown_and_can_be_ended(server: Ser
         assert [each["id"] for each in await requests_of(server)] == [listed[1]["id"]]
         status, refused = await asyncio.to_thread(send, server, "DELETE", path)
         assert (status, refused["error"]["code"]) == (404, "request_not_found")
+    await nothing_left(server)
+
+
+async def test_a_request_is_ended_by_an_id_that_its_client_chose(server: Served) -> None:
+    async with open_raw(int(server.url.rpartition(":")[2])) as connection:
+        sim = {"tokens": 100_000, "token_seconds": 0.01}
+        body = chat_body("alpha", stream=True, max_tokens=100_000, gglib_sim=sim)
+        headers = {"x-request-id": "job:7/step=2"}
+        connection.request("POST", "/v1/chat/completions", body, headers=headers)
+        assert await connection.chunk_after_head()
+        (listed,) = await requests_of(server)
+        assert listed["id"] == "job:7/step=2"
+        path = f"/admin/requests/{quote(listed['id'], safe='')}"
+        assert await asyncio.to_thread(send, server, "DELETE", path) == (200, {"cancelled": 1})
+        assert (await ends_in_an_error(connection))["code"] == "request_cancelled"
     await nothing_left(server)
 
 

@@ -47,7 +47,7 @@ def traffic_routes(
     async def requests() -> Response:
         return json_answer(RequestList(data=[_document(each) for each in traffic.requests()]))
 
-    @routes.delete("/requests/<request_id>")
+    @routes.delete("/requests/<path:request_id>")  # clients' own ids may have slashes
     async def cancel(request_id: str) -> Response:
         cancelled = traffic.cancel(request_id)
         if not cancelled:
