@@ -234,10 +234,9 @@ def _refusal(refused: Mapping[str, str], error: ConfigError | None = None) -> Co
 
 
 def _as_list(text: str | None) -> Any:  # noqa: ANN401 -- whatever JSON has
-    try:
-        return json.loads(text or "[]")
-    except ValueError:
-        return [each.strip() for each in (text or "").split(",") if each.strip()]
+    if text and text.startswith("["):
+        return json.loads(text)
+    return [each.strip() for each in (text or "").split(",") if each.strip()]
 
 
 def _stamp(path: Path) -> _Stamp:

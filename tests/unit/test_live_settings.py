@@ -87,11 +87,11 @@ def test_every_value_that_is_shown_can_be_read_again(tmp_path: Path) -> None:
     rules = '[{"models": "tiny*", "requests_per_minute": 5}]'
     lists = {
         "limits": rules,
-        "allowed_hosts": "a.example,b.example",
+        "allowed_hosts": "a.example,b.example,::1",
         "trusted_proxies": "10.0.0.0/8",
         "allowed_origins": "https://a.example",
     }
-    for flags in ({}, lists):
+    for flags in ({}, lists, {"allowed_hosts": "5"}):
         settings = load_settings(environ={}, flags=flags).settings
         for key, declaration in declarations().items():
             value = shown(settings, key)
