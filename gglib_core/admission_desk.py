@@ -31,6 +31,11 @@ from gglib_core.launch_costs import LaunchCosts
 from gglib_core.models import Model, RunningModel, Target
 from gglib_core.swaps import Requester, SwapCause, VictimReason
 
+_BEAT_SECONDS = 1.0
+"""How often is looked, while somebody waits, whether the process stood still."""
+_SUSPENDED_SECONDS = 2.0
+"""A timer that comes this late was held up with the whole process, which costs nobody his place."""
+
 
 class RunningEngine(Protocol):
     """An engine that takes requests, as far as a lease needs it."""
@@ -171,7 +176,7 @@ class AdmissionDesk:
         self, model: Model, context: int, requester: Requester | None, *, may_load: bool
     ) -> tuple[Ticket, Resident]:
         outcome: asyncio.Future[Resident | GglibError] = self._loop.create_future()
-        now = self._loop.time()
+        now = self._now()
         if not self._queue.waiting_for(model.id):
             self._asked[model.id] = (model, time.monotonic())
         ticket, actions = self._queue.request(
@@ -193,11 +198,14 @@ class AdmissionDesk:
         return ticket, result
 
     def _cancelled(self, ticket: Ticket) -> None:
-        self._apply(self._queue.cancel(ticket, self._loop.time()))
+        self._apply(self._queue.cancel(ticket, self._now()))
 
     def released(self, resident: Resident) -> None:
         """One lease has ended."""
-        actions = self._queue.release(resident, self._loop.time())
+        now = self._loop.time()
+        if now > self._timer_at + _SUSPENDED_SECONDS:
+            now = self._now()
+        actions = self._queue.release(resident, now)
         if actions or self._queue.deadline < self._timer_at:
             self._apply(actions)
 
@@ -205,44 +213,44 @@ class AdmissionDesk:
 
     def begun(self, resident: Resident) -> None:
         """The resident's load begins only now, for it has waited for another's."""
-        self._queue.begun(resident, self._loop.time())
+        self._queue.begun(resident, self._now())
 
     def ready(self, resident: Resident, engine: RunningEngine) -> None:
         """The resident takes requests."""
         self._running[resident] = engine
-        self._apply(self._queue.ready(resident, self._loop.time()))
+        self._apply(self._queue.ready(resident, self._now()))
 
     def failed(self, resident: Resident, error: LaunchFailed) -> None:
         """The resident did not become ready, and its process is gone."""
-        self._apply(self._queue.failed(resident, error, self._loop.time()))
+        self._apply(self._queue.failed(resident, error, self._now()))
 
     def died(self, resident: Resident, error: LaunchFailed) -> None:
         """The ready resident's process has ended of itself; `exited` follows."""
         self._running.pop(resident, None)
-        self._apply(self._queue.died(resident, error, self._loop.time()))
+        self._apply(self._queue.died(resident, error, self._now()))
 
     def exited(self, resident: Resident, error: LaunchFailed | None = None) -> None:
         """The resident's process is gone: as ordered, or (with `error`) of itself."""
         self._running.pop(resident, None)
-        self._apply(self._queue.exited(resident, self._loop.time(), error))
+        self._apply(self._queue.exited(resident, self._now(), error))
 
     # What people want
 
     def unload(self, model_id: int | None, why: VictimReason = VictimReason.UNLOAD) -> None:
         """Stop the model, or all, once its leases have ended."""
-        self._apply(self._queue.unload(model_id, self._loop.time(), why))
+        self._apply(self._queue.unload(model_id, self._now(), why))
 
     def refreshed(self, models: Iterable[Model]) -> None:
         """The catalog has changed: `models` are all there are."""
-        self._apply(self._queue.refreshed(models, self._loop.time()))
+        self._apply(self._queue.refreshed(models, self._now()))
 
     def configure(self, policy: AdmissionPolicy) -> None:
         """Go by this policy from now on; no running model is stopped for it."""
-        self._apply(self._queue.configure(policy, self._loop.time()))
+        self._apply(self._queue.configure(policy, self._now()))
 
     def close(self) -> None:
         """Reject those that wait and those that come; leases go on, and time stops mattering."""
-        self._apply(self._queue.close(self._loop.time()))
+        self._apply(self._queue.close(self._now()))
         self._is_closed = True
         if self._timer is not None:
             self._timer.cancel()
@@ -272,7 +280,18 @@ class AdmissionDesk:
     def current(self) -> list[RunningModel]:
         """As `ModelRuntime.current`, without what only a process can tell."""
         asked = {model_id: model for model_id, (model, _) in self._asked.items()}
-        return current_models(self._queue, asked, self._loop.time())
+        return current_models(self._queue, asked, self._now())
+
+    # Time
+
+    def _now(self) -> float:
+        """The loop's time. Where the process stood still, nobody has waited for that time."""
+        now = self._loop.time()
+        late = now - self._timer_at
+        if late > _SUSPENDED_SECONDS:
+            self._queue.shift(late)
+            self._timer_at = now
+        return now
 
     # Carrying out
 
@@ -292,6 +311,8 @@ class AdmissionDesk:
     def _arm(self) -> None:
         """Set the timer to the queue's deadline; one that is early does no harm and stays."""
         deadline = self._queue.deadline
+        if self._queue.waiting_count:
+            deadline = min(deadline, self._loop.time() + _BEAT_SECONDS)
         if deadline >= self._timer_at or self._is_closed:
             return
         if self._timer is not None:
@@ -300,8 +321,9 @@ class AdmissionDesk:
         self._timer_at = deadline
 
     def _tick(self) -> None:
+        now = self._now()
         self._timer, self._timer_at = None, math.inf
-        self._apply(self._queue.tick(self._loop.time()))
+        self._apply(self._queue.tick(now))
 
 
 def _resolve(ticket: Ticket, result: Resident | GglibError) -> None:

@@ -262,6 +262,10 @@ class AdmissionQueue:
         """Time has passed; needed at `deadline`, harmless at any time."""
         return self._scheduler.settle(now)
 
+    def shift(self, seconds: float) -> None:
+        """Time has passed in which nothing could happen: nobody has waited for it."""
+        self._waiting.shift(seconds)
+
     def close(self, now: float) -> list[Action]:
         """Take no more requests; those that wait are rejected, leases go on."""
         self._is_closed = True
