@@ -90,6 +90,8 @@ def _cell(value: object) -> object:
         return f"'{value}"
     if isinstance(value, bool):
         return int(value)
+    if isinstance(value, float):  # without what only its binary form has
+        return float(f"{value:.9g}")
     return value
 
 

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -34,12 +37,22 @@ def say_next_steps(endpoint: Endpoint, model: str | None) -> None:
     name = model or _PLACEHOLDER
     click.echo(f"\nBase URL for OpenAI clients: {endpoint.base_url}/v1\n")
     if endpoint.needs_key:
-        click.echo("Requests need an API key, here in OPENAI_API_KEY: gglib key create NAME\n")
+        made = f"{_program()} key create NAME"
+        click.echo(f"Requests need an API key, here in OPENAI_API_KEY: {made}\n")
     if endpoint.certificate is not None:
         click.echo(f"Clients have to trust {endpoint.certificate}, or whoever issued it.\n")
     click.echo(_curl(endpoint, name))
     click.echo(_python(endpoint, name))
-    click.echo("Add a real model; no restart is needed:\n\n  gglib model add /path/to/model.gguf")
+    added = f"{_program()} model add /path/to/model.gguf"
+    click.echo(f"Add a real model; no restart is needed:\n\n  {added}")
+
+
+def _program() -> str:
+    """How a shell finds this program: by its name where that is on PATH, else as it was called."""
+    called = Path(sys.argv[0])
+    if called.name != "gglib" or shutil.which("gglib"):
+        return "gglib"
+    return shlex.quote(str(called))
 
 
 def _curl(endpoint: Endpoint, model: str) -> str:

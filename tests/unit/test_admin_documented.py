@@ -3,6 +3,9 @@
 import re
 from pathlib import Path
 
+import msgspec
+
+from gglib_proxy.control.admin.key_documents import KeyChangesBody, NewKeyBody
 from gglib_proxy.control.admin.logs import DEFAULT_LINES, MAX_LINES
 from gglib_proxy.control.openapi.document import openapi_document
 from gglib_proxy.request_log import SHOWN_BODY_BYTES
@@ -10,7 +13,7 @@ from gglib_proxy.request_log import SHOWN_BODY_BYTES
 DOCS = Path(__file__).parents[2] / "docs"
 ADMIN = (DOCS / "admin.md").read_text()
 NAMED = re.compile(r"`(GET|POST|PATCH|PUT|DELETE) (/admin\S*?)`")
-CURL = re.compile(r"^\$ curl (.*(?:\\\n.*)*)", re.MULTILINE)
+CURL = re.compile(r"^\$ curl ((?:.*\\\n)*.*)", re.MULTILINE)
 
 
 def admin_operations() -> set[tuple[str, str]]:
@@ -52,6 +55,21 @@ def test_every_operation_has_an_example_and_every_example_an_operation() -> None
         any(sent == method and re.fullmatch(pattern, path) for method, pattern in patterns)
         for sent, path in examples()
     )
+
+
+def test_bodies_about_keys_are_understood() -> None:
+    types = {"POST": NewKeyBody, "PATCH": KeyChangesBody}
+    bodies = [
+        (re.search(r"-X (\w+)", command), re.search(r"-d '(\{.*\})'", command, re.DOTALL))
+        for command in CURL.findall(ADMIN)
+        if "$GGLIB/admin/keys" in command
+    ]
+    read = [
+        msgspec.json.decode(body[1], type=types[method[1]])
+        for method, body in bodies
+        if method and body
+    ]
+    assert {type(each) for each in read} == set(types.values())
 
 
 def test_the_numbers_are_right() -> None:

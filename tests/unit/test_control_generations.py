@@ -277,6 +277,14 @@ async def test_an_export_has_every_column(client: QuartClient, log: InMemoryGene
         assert row[name] == ("" if value is None else str(shown))
 
 
+async def test_numbers_of_an_export_have_no_digits_that_mean_nothing(
+    client: QuartClient, log: InMemoryGenerationLog
+) -> None:
+    log.record(FULL._replace(queue_ms=1508.9999999981956, prompt_cost=1.234e-07))
+    (row,) = rows_of(await exported(client))
+    assert (row["queue_ms"], row["prompt_cost"]) == ("1509.0", "1.234e-07")
+
+
 async def test_an_export_has_all_that_is_asked_for(
     client: QuartClient, log: InMemoryGenerationLog
 ) -> None:
