@@ -26,7 +26,9 @@ from gglib_runtime.settings.kinds import DatabaseUrl
 from gglib_runtime.settings.overrides import read_overrides, write_overrides
 from gglib_runtime.settings.schema import Declaration, declarations
 
-POLL_SECONDS = 1.0
+POLL_SECONDS = 0.8
+SETTLE_SECONDS = 0.1
+"""So long a changed file has to stay as it is: one that is being written may have any meaning."""
 _FIXED_LAYERS = (Layer.ENVIRONMENT, Layer.FLAG)
 _NOT_FOR_ADMINS = frozenset({"data_dir"})
 """The directory that holds what admins have set."""
@@ -163,7 +165,9 @@ class LiveSettings:
 
     # Files
 
-    async def follow(self, poll_seconds: float = POLL_SECONDS) -> None:
+    async def follow(
+        self, poll_seconds: float = POLL_SECONDS, settle_seconds: float = SETTLE_SECONDS
+    ) -> None:
         """Take changed files over until cancelled; what is wrong with them is logged once."""
         while True:
             with anyio.move_on_after(poll_seconds):
@@ -171,10 +175,19 @@ class LiveSettings:
             is_asked, self._asked = self._asked.is_set(), anyio.Event()
             if is_asked:
                 self._told_problem = ""  # whoever asks is told again
-            stamps = await to_thread.run_sync(self._look)
+            stamps = await self._settled_stamps(0.0 if is_asked else settle_seconds)
             if is_asked or stamps != self._stamps:
                 self._stamps = stamps
                 await self.reload_if_right()
+
+    async def _settled_stamps(self, seconds: float) -> tuple[_Stamp, _Stamp]:
+        stamps = await to_thread.run_sync(self._look)
+        while seconds and stamps != self._stamps:
+            await anyio.sleep(seconds)
+            before, stamps = stamps, await to_thread.run_sync(self._look)
+            if before == stamps:
+                break
+        return stamps
 
     def ask_to_reload(self) -> None:
         """Have the files read anew, soon."""

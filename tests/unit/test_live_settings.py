@@ -195,6 +195,20 @@ async def test_who_comes_after_a_change_is_told_of_it(config: Path) -> None:
     assert seen == [7, 7]
 
 
+async def test_a_file_is_not_read_while_it_is_being_written(config: Path) -> None:
+    settings = live(config)
+    limits: asyncio.Queue[int] = asyncio.Queue()
+    settings.on_change(lambda new: limits.put_nowait(new.queue_limit))
+    edit(config, "queue_limit = 5", "queue_limit = 6")
+    following = asyncio.create_task(settings.follow(poll_seconds=0.001, settle_seconds=1.0))
+    await asyncio.sleep(0.05)  # for it to look; where it has not, the test proves less
+    edit(config, "queue_limit = 6", "queue_limit = 60")
+    async with asyncio.timeout(20):
+        assert await limits.get() == 60
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
+
+
 class EditsWhileRead(dict[str, str]):
     """An environment, read after the settings file; when armed, that changes just then."""
 
