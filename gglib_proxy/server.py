@@ -40,6 +40,7 @@ _SWITCH_INTERVAL_SECONDS = 0.0005
 _CLOSE_SECONDS = 2.0
 """For the last bytes to leave, and for the control plane to end."""
 _IMPORT_RETRY_SECONDS = 1.0
+_MOMENT_SECONDS = 0.5
 
 
 async def serve(
@@ -195,17 +196,23 @@ async def _listening(
 
 
 async def _drained(plane: DataPlane, hurry: asyncio.Event) -> None:
-    """Wait until all answers have ended, the limit is over, or somebody hurries."""
+    """Wait until all answers have ended, the limit is over, or somebody hurries.
+
+    What takes longer than a moment is told of, for whoever waits for the end.
+    """
+    seconds = plane.limits.drain_seconds
+    moment = min(_MOMENT_SECONDS, seconds)
     ended = plane.loop.create_task(plane.exchanges.emptied())
     hurried = plane.loop.create_task(hurry.wait())
     try:
-        await asyncio.wait(
-            (ended, hurried),
-            timeout=plane.limits.drain_seconds,
-            return_when=asyncio.FIRST_COMPLETED,
-        )
+        first = asyncio.FIRST_COMPLETED
+        done, _ = await asyncio.wait((ended, hurried), timeout=moment, return_when=first)
+        if not done:
+            said = "answers that run on: %d, for %g s at most; a second signal cuts them"
+            logger.warning(said, len(plane.exchanges), seconds)
+            await asyncio.wait((ended, hurried), timeout=seconds - moment, return_when=first)
         if not ended.done():
-            logger.warning("%d answers are cut at shutdown", len(plane.exchanges))
+            logger.warning("answers that are cut at shutdown: %d", len(plane.exchanges))
     finally:
         ended.cancel()
         hurried.cancel()
