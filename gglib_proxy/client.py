@@ -28,6 +28,7 @@ from gglib_proxy.http1.requests import Request
 from gglib_proxy.limits import Limits
 from gglib_proxy.routes import PREFLIGHT, UNKNOWN, Dialect, Plane, Route, find_route
 from gglib_proxy.timed_connection import TimedConnection
+from gglib_proxy.turn import TurnTransport
 
 if TYPE_CHECKING:
     from gglib_proxy.data_plane import DataPlane
@@ -72,7 +73,7 @@ class ClientConnection(TimedConnection):
     # Called by the event loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
+        self._transport = TurnTransport(cast("asyncio.Transport", transport), self._plane.turn)
         self._plane.connections.add(self)
         self._expect_by(self._plane.limits.header_timeout_seconds)
         if self._plane.is_draining:

@@ -27,6 +27,7 @@ from gglib_proxy.members import Members
 from gglib_proxy.pacing import Pace
 from gglib_proxy.routes import Plane, Route
 from gglib_proxy.tls import TlsConnection
+from gglib_proxy.turn import Turn
 from gglib_proxy.upstream import Origin, UpstreamPool
 
 logger = logging.getLogger(__name__)
@@ -53,6 +54,8 @@ class DataPlane:
     local_answer: Callable[[Entry], bytes]
     """Of the data plane itself, to a caller."""
     pool: UpstreamPool
+    exchanges: Members[EngineExchange]
+    turn: Turn
     door: Door = field(default_factory=lambda: Door(OPEN))
     books: Books = field(default_factory=Books)
     is_draining: bool = False
@@ -61,7 +64,6 @@ class DataPlane:
     buffered_bytes: int = 0
     connections: Members[ClientConnection] = field(default_factory=Members[ClientConnection])
     handshakes: Members[TlsConnection] = field(default_factory=Members[TlsConnection])
-    exchanges: Members[EngineExchange] = field(default_factory=Members[EngineExchange])
     control_paces: defaultdict[str, Pace] = field(default_factory=lambda: defaultdict(Pace))
     """By route: many requests for one page of the control plane stand in nobody else's way."""
     control_exchanges: Members[ControlExchange] = field(default_factory=Members[ControlExchange])

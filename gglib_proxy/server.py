@@ -22,6 +22,7 @@ from gglib_core import __version__
 from gglib_core.errors import ShuttingDown
 from gglib_proxy.control.context import Administration, ControlContext, ServerInfo
 from gglib_proxy.data_plane import DataPlane
+from gglib_proxy.engine_exchange import EngineExchange
 from gglib_proxy.frontend import TlsContext, open_frontend
 from gglib_proxy.health import HealthReport
 from gglib_proxy.loop_lag import LoopLag
@@ -31,6 +32,7 @@ from gglib_proxy.private_socket import open_private_socket
 from gglib_proxy.readiness import Accepting
 from gglib_proxy.services import Services, Tuning
 from gglib_proxy.traffic import Traffic
+from gglib_proxy.turn import Turn
 from gglib_proxy.upstream import UpstreamPool
 
 logger = logging.getLogger(__name__)
@@ -110,6 +112,8 @@ def _data_plane(
 ) -> DataPlane:
     loop = asyncio.get_running_loop()
     health = HealthReport(services.catalog, services.runtime, info.version, info.started)
+    exchanges = Members[EngineExchange]()
+    turn = Turn(loop, exchanges)
     plane = DataPlane(
         loop=loop,
         limits=tuning.limits,
@@ -118,7 +122,9 @@ def _data_plane(
         default_ctx=default_ctx,
         default_model=tuning.default_model,
         local_answer=lambda entry: health.render(entry.models, is_brief=entry.is_stranger),
-        pool=UpstreamPool(loop, tuning.limits.connect_timeout_seconds),
+        pool=UpstreamPool(loop, turn, tuning.limits.connect_timeout_seconds),
+        exchanges=exchanges,
+        turn=turn,
         door=services.door,
         books=services.books,
     )

@@ -23,6 +23,7 @@ from gglib_core.errors import (
 from gglib_proxy.http1.responses import ResponseError, ResponseReader
 from gglib_proxy.large_body import LargeBody
 from gglib_proxy.members import Members
+from gglib_proxy.turn import Turn, TurnTransport
 
 IDLE_SECONDS = 4.0
 """llama-server closes idle connections after 5 s."""
@@ -144,7 +145,7 @@ class UpstreamConnection(asyncio.Protocol):
     # Called by the event loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
+        self._transport = TurnTransport(cast("asyncio.Transport", transport), self._pool.turn)
         self._pool.opened(self)
 
     def data_received(self, data: bytes) -> None:
@@ -212,7 +213,10 @@ class UpstreamConnection(asyncio.Protocol):
 class UpstreamPool:
     """The connections of all origins, and the idle ones to take from."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, connect_timeout_seconds: float) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, turn: Turn, connect_timeout_seconds: float
+    ) -> None:
+        self.turn = turn
         self._loop = loop
         self._connect_timeout_seconds = connect_timeout_seconds or None
         self._idle: dict[str, deque[UpstreamConnection]] = {}

@@ -17,7 +17,10 @@ from gglib_core.models import Capability, Model, RunningModel, Target
 from gglib_core.swaps import Requester
 from gglib_proxy.client import ClientConnection
 from gglib_proxy.data_plane import DataPlane
+from gglib_proxy.engine_exchange import EngineExchange
 from gglib_proxy.limits import Limits
+from gglib_proxy.members import Members
+from gglib_proxy.turn import CROWD, Turn
 from gglib_proxy.upstream import UpstreamConnection, UpstreamPool
 from tests.catalog_entries import model
 
@@ -200,14 +203,16 @@ class MemoryRuntime:
 
 
 class MemoryNetwork:
-    """One client in front of a plane, and an engine behind it."""
+    """One client in front of a plane, and an engine behind it; others may crowd in beside them."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, *, is_crowded: bool = False) -> None:
         loop = asyncio.get_running_loop()
         self.bugs: list[Any] = []
         loop.set_exception_handler(lambda _, context: self.bugs.append(context))
         self.connector = MemoryConnector()
         self.runtime = MemoryRuntime()
+        exchanges = Members[EngineExchange]()
+        turn = Turn(loop, range(CROWD) if is_crowded else exchanges)
         self.plane = DataPlane(
             loop=loop,
             limits=limits,
@@ -216,7 +221,9 @@ class MemoryNetwork:
             default_ctx=4096,
             default_model=None,
             local_answer=lambda route: b"{}",
-            pool=UpstreamPool(self.connector, 5.0),  # type: ignore[arg-type]
+            pool=UpstreamPool(self.connector, turn, 5.0),  # type: ignore[arg-type]
+            exchanges=exchanges,
+            turn=turn,
         )
         self.client = ClientConnection(self.plane)
         self.transport = MemoryTransport(self.client)

@@ -24,8 +24,11 @@ from gglib_core.swaps import Requester
 from gglib_proxy.books import Books
 from gglib_proxy.data_plane import DataPlane
 from gglib_proxy.door.door import OPEN, Door
+from gglib_proxy.engine_exchange import EngineExchange
 from gglib_proxy.frontend import open_frontend
 from gglib_proxy.limits import Limits
+from gglib_proxy.members import Members
+from gglib_proxy.turn import Turn
 from gglib_proxy.upstream import UpstreamPool
 from tests.catalog_entries import model
 from tests.raw_http import RawConnection, open_raw
@@ -193,6 +196,8 @@ async def running_plane(
         )
     limits = limits or Limits()
     ledger = LedgerRuntime(runtime)
+    exchanges = Members[EngineExchange]()
+    turn = Turn(loop, exchanges)
     plane = DataPlane(
         loop=loop,
         limits=limits,
@@ -201,7 +206,9 @@ async def running_plane(
         default_ctx=4096,
         default_model=default_model,
         local_answer=lambda route: b'{"status":"ok"}',
-        pool=UpstreamPool(loop, limits.connect_timeout_seconds),
+        pool=UpstreamPool(loop, turn, limits.connect_timeout_seconds),
+        exchanges=exchanges,
+        turn=turn,
         door=door or Door(OPEN),
         books=books or Books(),
     )

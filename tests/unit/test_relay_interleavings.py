@@ -78,14 +78,15 @@ GARBAGE = b"\0garbage\r\n"
 class Run:
     """One sequence: what is possible at each point, and what was chosen."""
 
-    def __init__(self, choices: list[int]) -> None:
+    def __init__(self, choices: list[int], *, is_crowded: bool) -> None:
         self.choices = choices
+        self.is_crowded = is_crowded
         self.taken: list[str] = []
         self.rest = b""
         """Of a request that the client has begun."""
 
     async def play(self) -> None:
-        self.network = network = MemoryNetwork(LIMITS)
+        self.network = network = MemoryNetwork(LIMITS, is_crowded=self.is_crowded)
         network.runtime.on_release = self.check
         for choice in self.choices:
             steps = self.possible()
@@ -218,9 +219,9 @@ def assert_well_formed(written: bytes) -> None:
 
 
 @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.lists(st.integers(0, 10_000), max_size=40))
-def test_any_sequence_ends_with_nothing_left(choices: list[int]) -> None:
-    run = Run(choices)
+@given(st.lists(st.integers(0, 10_000), max_size=40), st.booleans())
+def test_any_sequence_ends_with_nothing_left(choices: list[int], is_crowded: bool) -> None:
+    run = Run(choices, is_crowded=is_crowded)
     logger = logging.getLogger("gglib_proxy")
     bugs = BugHandler()
     logger.addHandler(bugs)

@@ -60,6 +60,9 @@ class FakeTransport(asyncio.Transport):
     def close(self) -> None:
         self.is_closed = True
 
+    def is_closing(self) -> bool:
+        return self.is_closed
+
     abort = close
 
 
