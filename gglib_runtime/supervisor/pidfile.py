@@ -188,6 +188,7 @@ def _write(path: Path, record: ChildRecord) -> None:
         draft.replace(path)
     except OSError as error:
         _log.warning("%s cannot be written: %s", path, error)
+        _remove(draft)
 
 
 def _remove(path: Path) -> None:

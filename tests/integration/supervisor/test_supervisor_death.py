@@ -116,6 +116,18 @@ def test_the_child_of_a_living_gglib_is_left_alone(tmp_path: Path) -> None:
         assert [path.name for path in tmp_path.iterdir()] == ["living.json"]
 
 
+def test_a_pidfile_that_cannot_be_written_leaves_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "refused.json").mkdir()
+    with (
+        sleeper() as child,
+        recorded(tmp_path, launch_id="refused", model="alpha", port=1, pid=child.pid),
+    ):
+        assert [path.name for path in tmp_path.iterdir()] == ["refused.json"]
+    assert "refused.json cannot be written" in caplog.text
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "{", "[]", '{"pid": 1}', '{"pid": "x"}', "\ud800".encode("utf-8", "replace").decode()],
