@@ -120,8 +120,10 @@ async def _judge(head: bytes, reader: asyncio.StreamReader) -> Probed:
 async def _body(head: bytes, reader: asyncio.StreamReader) -> bytes:
     for line in head.split(b"\r\n")[1:]:
         name, _, value = line.partition(b":")
-        if name.lower() == b"content-length" and value.strip().isdigit():
-            return await reader.readexactly(min(int(value), _MAX_BODY_BYTES))
+        length = value.strip()
+        if name.lower() == b"content-length" and length.isdigit():
+            # Python refuses to read a number of thousands of digits.
+            return await reader.readexactly(min(int(length[:18]), _MAX_BODY_BYTES))
     pieces: list[bytes] = []
     while (piece := await reader.read(_MAX_HEAD_BYTES)) and len(pieces) < 1024:
         pieces.append(piece)

@@ -263,8 +263,11 @@ async def test_what_a_try_on_a_taken_port_said_does_not_explain_the_next(
         assert not any("couldn't bind" in line for line in error.log)
 
 
+@pytest.mark.parametrize(
+    "length", [b"24", b"9" * 5000, b"1e3", b""], ids=["honest", "huge", "odd", "none"]
+)
 async def test_a_stranger_that_poses_as_an_engine_is_not_used(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, length: bytes
 ) -> None:
     """It answers /props to anybody; ours comes second to the port."""
     body = b'{"model_alias": "alpha"}'
@@ -272,7 +275,7 @@ async def test_a_stranger_that_poses_as_an_engine_is_not_used(
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         asked.append(await reader.readuntil(b"\r\n\r\n"))
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %b\r\n\r\n%b" % (length, body))
         await writer.drain()
         writer.close()
 
