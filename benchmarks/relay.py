@@ -1,7 +1,8 @@
 """Requests per second and latency: the engine alone, through nginx, through gglib, in one run.
 
-Against an engine that answers with a constant, which shows what a relay can do at most, and against
-llama.cpp's `/tokenize`, a real request that costs the engine next to nothing.
+Against an engine that answers with a constant, which shows what a relay can do at most; against
+llama.cpp's `/tokenize`, a real request that costs the engine next to nothing; and with chats of one
+token from the smallest of models, the least that real work can be.
 """
 
 from __future__ import annotations
@@ -45,9 +46,7 @@ async def measure_constant(
 
 
 async def measure_llama(directory: Path, models: list[Path], scale: Scale, report: Report) -> None:
-    report.section("requests to llama.cpp's /tokenize")
     engine = engine_script(directory, "gglib_runtime.engines.embedded")
-    body = json.dumps({"model": "model-a", "content": "the quick brown fox"}).encode()
     async with (
         engine_alone(engine, models[0], alias="model-a") as alone,
         gglib(directory / "data-llama", engine, models, settings=_OPTIONS) as proxy,
@@ -55,18 +54,21 @@ async def measure_llama(directory: Path, models: list[Path], scale: Scale, repor
         await first_event(proxy.port, chat("model-a", tokens=1))
         servers = {_ALONE: alone, _GGLIB: proxy}
         if not has_nginx():
-            await _compare_all(report, servers, body, scale)
+            await _compare_all(report, servers, scale)
             return
         relay = free_port()
         async with program(proxy_command(relay, alone.port), relay) as nginx:
-            await _compare_all(report, {_ALONE: alone, _NGINX: nginx, _GGLIB: proxy}, body, scale)
+            await _compare_all(report, {_ALONE: alone, _NGINX: nginx, _GGLIB: proxy}, scale)
 
 
-async def _compare_all(
-    report: Report, servers: dict[str, Server], body: bytes, scale: Scale
-) -> None:
+async def _compare_all(report: Report, servers: dict[str, Server], scale: Scale) -> None:
+    text = json.dumps({"model": "model-a", "content": "the quick brown fox"}).encode()
+    report.section("requests to llama.cpp's /tokenize")
     for connections in _CONNECTIONS:
-        await _compare(report, servers, "/tokenize", body, connections, scale)
+        await _compare(report, servers, "/tokenize", text, connections, scale)
+    report.section("chats of one token with llama.cpp's engine and a model of no size")
+    for connections in _CONNECTIONS[1:]:  # one chat's time differs by more than a relay's
+        await _compare(report, servers, CHAT, chat_body("model-a", tokens=1), connections, scale)
 
 
 async def _compare(
@@ -111,7 +113,7 @@ def _beside(figures: dict[str, dict[str, float]]) -> dict[str, float]:
     ours, alone = figures[_GGLIB], figures[_ALONE]
     values = {f"added_{name}": ours[name] - alone[name] for name in ("p50_us", "p99_us")}
     if _NGINX in figures:
-        values["ratio_to_nginx"] = ours["per_second"] / figures[_NGINX]["per_second"]
+        values["ratio_to_nginx"] = ours["per_second"] / max(1, figures[_NGINX]["per_second"])
     return values
 
 
