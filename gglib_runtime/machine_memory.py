@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
 from gglib_proxy.meters import Memory
-from gglib_runtime.supervisor.memory import available_bytes
-
-_LIMIT = Path("/sys/fs/cgroup/memory.max")
+from gglib_runtime.supervisor.memory import available_bytes, control_groups
 
 
-def machine_memory(limit: Path = _LIMIT) -> Memory | None:
-    """Of the machine, or of the control group (version 2) where that has less."""
+def machine_memory(groups: Sequence[Path] | None = None) -> Memory | None:
+    """Of the machine, or of the control groups (default: those that we are in) with less."""
     available = available_bytes()
     if available is None:
         return None
     total: int = psutil.virtual_memory().total
-    with suppress(OSError, ValueError):  # no control group, or `max`
-        total = min(total, int(limit.read_text()))
+    for group in control_groups() if groups is None else groups:
+        with suppress(OSError, ValueError):  # no limit, or `max`
+            total = min(total, int((group / "memory.max").read_text()))
     return Memory(total_bytes=total, available_bytes=min(available, total))

@@ -16,7 +16,8 @@ import psutil
 MemoryReader = Callable[[], int | None]
 """The bytes that could be taken now; None when that is unknown."""
 
-_CGROUP = Path("/sys/fs/cgroup")
+_CGROUPS = Path("/sys/fs/cgroup")
+_MEMBERSHIP = Path("/proc/self/cgroup")
 _POLL_SECONDS = 0.01
 _STEADY_SECONDS = 0.25
 """When this long no memory has come back, none is on its way."""
@@ -25,8 +26,21 @@ _STEADY_SECONDS = 0.25
 def available_bytes() -> int | None:
     """What the system and, in a container, its limit leave."""
     free: int = psutil.virtual_memory().available
-    room = cgroup_room(_CGROUP)
-    return free if room is None else min(free, room)
+    rooms = [cgroup_room(group) for group in control_groups()]
+    return min([free, *(room for room in rooms if room is not None)])
+
+
+def control_groups(root: Path = _CGROUPS, membership: Path = _MEMBERSHIP) -> list[Path]:
+    """The control groups (version 2) whose limits hold for us: our own, and all that it is in.
+
+    In a container the own one is the root as a rule; below systemd it is that of the service.
+    """
+    try:
+        own = membership.read_text().partition("0::/")[2].partition("\n")[0]
+    except OSError:
+        own = ""
+    names = own.split("/") if own and ".." not in own else []
+    return [root.joinpath(*names[:depth]) for depth in range(len(names), -1, -1)]
 
 
 def cgroup_room(group: Path) -> int | None:

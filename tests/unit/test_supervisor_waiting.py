@@ -6,7 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from gglib_runtime.supervisor.memory import available_bytes, cgroup_room, wait_for_memory
+from gglib_runtime.supervisor.memory import (
+    available_bytes,
+    cgroup_room,
+    control_groups,
+    wait_for_memory,
+)
 from gglib_runtime.supervisor.ports import LoopbackPorts
 from gglib_runtime.supervisor.progress import Effort
 from gglib_runtime.supervisor.timings import SwapTimings
@@ -132,3 +137,26 @@ def test_timings_read_as_one_line() -> None:
     for part in ("queue 500.0 ms", "stop 3.0 ms", "ready 20.4 ms"):
         assert part in text
     assert "spawn" not in text
+
+
+@pytest.mark.parametrize(
+    ("membership", "groups"),
+    [
+        ("0::/\n", ["."]),
+        ("0::/system.slice/gglib.service\n", ["system.slice/gglib.service", "system.slice", "."]),
+        ("4:memory:/docker/x\n0::/a\n", ["a", "."]),
+        ("4:memory:/docker/x\n", ["."]),
+        ("0::/../elsewhere\n", ["."]),
+        ("", ["."]),
+    ],
+)
+def test_the_limits_of_all_groups_around_us_hold(
+    tmp_path: Path, membership: str, groups: list[str]
+) -> None:
+    told = tmp_path / "cgroup"
+    told.write_text(membership)
+    assert control_groups(tmp_path, told) == [tmp_path / name for name in groups]
+
+
+def test_where_nobody_tells_of_groups_there_is_the_root(tmp_path: Path) -> None:
+    assert control_groups(tmp_path, tmp_path / "missing") == [tmp_path]
