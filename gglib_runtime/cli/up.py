@@ -175,6 +175,7 @@ def _problem(endpoint: Endpoint, model: str | None) -> str:
 
 def _provide_model(store: SqlModelStore, paths: DataPaths) -> None:
     """Make the demo model if the catalog is empty, or if its own file has gone."""
+    from gglib_core.errors import CatalogError
     from gglib_core.models import NewModel
     from gglib_runtime.gguf.demo import write_demo_model
     from gglib_runtime.gguf.description import describe_model
@@ -188,16 +189,20 @@ def _provide_model(store: SqlModelStore, paths: DataPaths) -> None:
     if is_listed:
         return
     described = describe_model(path)
-    store.add(
-        NewModel(
-            name=DEMO_MODEL,
-            paths=described.paths,
-            size_bytes=described.size_bytes,
-            facts=described.facts,
-            capabilities=described.capabilities,
-            tags=("demo",),
-        )
+    new = NewModel(
+        name=DEMO_MODEL,
+        paths=described.paths,
+        size_bytes=described.size_bytes,
+        facts=described.facts,
+        capabilities=described.capabilities,
+        tags=("demo",),
     )
+    try:
+        store.add(new)
+    except CatalogError:
+        if not store.list():
+            raise
+        return  # another one was quicker
     click.echo(f"Made a demo model, {DEMO_MODEL}: its weights are random, so it writes nonsense.")
 
 

@@ -12,7 +12,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -299,6 +299,20 @@ def test_up_makes_its_demo_model_again(shell: Shell) -> None:
     (model,) = shell.json("model", "list")
     Path(model["paths"][0]).unlink()
     assert shell.process("up", "--port", "0", "--check").returncode == 0
+
+
+def test_of_several_that_come_up_at_once_one_does(shell: Shell) -> None:
+    with ExitStack() as stack:
+        processes = [
+            stack.enter_context(shell.start("up", "--port", "0", "--check")) for _ in range(3)
+        ]
+        ends = [process.communicate(timeout=WAIT_SECONDS) for process in processes]
+    for process, (_, errors) in zip(processes, ends, strict=True):
+        expected = "" if process.returncode == 0 else f" serves {shell.data_dir} already"
+        assert expected in errors
+        assert process.returncode == 0 or errors.startswith("gglib: gglib (pid ")
+    assert any(process.returncode == 0 for process in processes)
+    assert [model["name"] for model in shell.json("model", "list")] == ["gglib-demo"]
 
 
 def test_up_takes_the_next_port(shell: Shell) -> None:
