@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from gglib_core.generations import Generation
+from gglib_runtime.generations.rows import mended
 
 _log = logging.getLogger(__name__)
 _FIELDS = frozenset(Generation._fields)
@@ -33,11 +34,16 @@ class UnwrittenGenerations:
         return self._path.exists()
 
     def append(self, rows: Sequence[Generation]) -> None:
-        """Put rows behind those that are there; they are on the disk then. Raises OSError."""
+        """Put rows behind those that are there; they are on the disk then. Raises OSError.
+
+        Text and numbers that no database takes are mended, for JSON does not take them either.
+        """
         encode = msgspec.json.Encoder().encode
-        lines = b"".join(encode(row._asdict()) + b"\n" for row in rows)
+        lines = b"".join(encode(mended(row)._asdict()) + b"\n" for row in rows)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        with os.fdopen(os.open(self._path, flags, 0o600), "wb") as file:
+        with os.fdopen(os.open(self._path, flags, 0o600), "ab") as file:
+            if file.tell():  # the disk may have been full in the middle of the last line
+                file.write(b"\n")
             file.write(lines)
             file.flush()
             os.fsync(file.fileno())

@@ -30,6 +30,8 @@ _CHORE_SECONDS = 60.0
 _PURGE_PAUSE_SECONDS = 0.25
 _LONGEST_PAUSE_SECONDS = 5.0
 _CLOSING_PAUSE_SECONDS = 0.25
+_SILENCE_SECONDS = 1.0
+"""How long after the time to drain a database may still keep the thread waiting."""
 
 _log = logging.getLogger(__name__)
 
@@ -47,7 +49,8 @@ async def open_generation_log(
     """The log of that database, whose tables are up to date, and a thread that writes it.
 
     At the end of the block everything is written. What the database does not take within
-    `drain_seconds` goes to the file `unwritten`, from which the next log takes it.
+    `drain_seconds` goes to the file `unwritten`, from which the next log takes it. A database that
+    does not even answer is left alone then, and with it the thread.
     """
     log = SqlGenerationLog(capacity=capacity)
     writer = GenerationWriter(
@@ -58,14 +61,14 @@ async def open_generation_log(
         drain_seconds=drain_seconds,
         clock=clock,
     )
-    thread = threading.Thread(target=writer.run, name="generations")
+    thread = threading.Thread(target=writer.run, name="generations", daemon=True)
     thread.start()
     try:
         yield log
     finally:
         log.close()
         with anyio.CancelScope(shield=True):
-            await to_thread.run_sync(thread.join, limiter=CapacityLimiter(1))
+            await to_thread.run_sync(writer.end, thread, limiter=CapacityLimiter(1))
 
 
 class GenerationWriter:
@@ -93,6 +96,7 @@ class GenerationWriter:
         self._failures = 0
         self._next_chore = time.monotonic()
         self._give_up_at: float | None = None
+        self._is_left_alone = False
 
     def run(self) -> None:
         """Write until the log is closed and empty, or cannot be emptied."""
@@ -103,8 +107,19 @@ class GenerationWriter:
             except Exception:  # without this thread, no request would be admitted before long
                 _log.exception("A bug in the writing of generations; it is tried again.")
                 queue.wait_for_close(_LONGEST_PAUSE_SECONDS)
-        if queue.has_rows:
+        if not self._is_left_alone:
             self._put_aside(queue.pending())
+
+    def end(self, thread: threading.Thread) -> None:
+        """Wait for the thread that runs this, whose log is closed; blocking.
+
+        Where the database keeps it waiting, the rows are put aside in its place. If they arrive all
+        the same, or it has put them aside just now, the next start finds that it has them already.
+        """
+        thread.join(self._drain_seconds + _SILENCE_SECONDS)
+        if thread.is_alive():
+            self._is_left_alone = True
+            self._put_aside(self._queue.pending())
 
     def _take_turn(self, queue: SqlGenerationLog) -> None:
         queue.wait_for_batch(max(0.0, self._next_chore - time.monotonic()))
@@ -114,6 +129,8 @@ class GenerationWriter:
             self._do_chores()
 
     def _is_over(self) -> bool:
+        if self._is_left_alone:
+            return True
         if not self._queue.is_closing:
             return False
         now = time.monotonic()
@@ -168,6 +185,8 @@ class GenerationWriter:
         self._failures = 0
 
     def _put_aside(self, rows: Sequence[Generation]) -> None:
+        if not rows:
+            return
         try:
             self._unwritten.append(rows)
         except OSError as error:
@@ -178,19 +197,19 @@ class GenerationWriter:
                 len(rows),
                 self._unwritten,
             )
-        self._queue.drop(len(rows))
 
     # Chores
 
     def _do_chores(self) -> None:
+        self._next_chore = time.monotonic() + _CHORE_SECONDS
         try:
             self._take_in()
             is_more = self._purge()
         except (DatabaseError, OSError) as error:
             _log.warning("Generations cannot be looked after now: %s", error)
-            is_more = False
-        pause = _PURGE_PAUSE_SECONDS if is_more else _CHORE_SECONDS
-        self._next_chore = time.monotonic() + pause
+        else:
+            if is_more:
+                self._next_chore = time.monotonic() + _PURGE_PAUSE_SECONDS
 
     def _take_in(self) -> None:
         """Write what an earlier server could not."""

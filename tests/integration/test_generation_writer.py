@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sqlite3
 import stat
 import subprocess
@@ -29,6 +30,7 @@ from gglib_runtime.generations.log import ROWS_IN_A_BATCH, SqlGenerationLog
 from gglib_runtime.generations.pace import STEP_ROWS, Pace
 from gglib_runtime.generations.rows import PURGED_AT_ONCE, insert_missing, insert_rows, purge
 from gglib_runtime.generations.tables import generations
+from gglib_runtime.generations.unwritten import UnwrittenGenerations
 from gglib_runtime.generations.writer import open_generation_log
 from gglib_runtime.retention import Retention
 from tests.generations import generation
@@ -338,6 +340,88 @@ async def test_a_damaged_line_of_that_file_keeps_no_other_from_the_database(
     async with open_generation_log(database, unwritten=unwritten):
         await logged(caplog, "has 5 lines that cannot be read")
     assert ids_in(database) == ["gen-0", "gen-1"]
+
+
+async def test_a_database_that_does_not_answer_keeps_nobody_from_ending(
+    database: Engine,
+    unwritten: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gglib_runtime.generations.writer._SILENCE_SECONDS", 0.0)
+    rows = some(3)
+    with silent(database) as is_asked:
+        async with open_generation_log(database, unwritten=unwritten, drain_seconds=0.1) as log:
+            writer = thread_that_writes()
+            for row in rows:
+                log.record(row)
+            await until(is_asked.is_set)
+        assert f"3 generations were not written; the next start takes them from {unwritten}" in (
+            caplog.text
+        )
+    await to_thread.run_sync(writer.join, BOUND_SECONDS)
+    assert not writer.is_alive()
+    assert "A bug" not in caplog.text
+
+    caplog.set_level(logging.INFO)
+    async with open_generation_log(database, unwritten=unwritten):
+        await logged(caplog, "3 generations were taken from")
+    assert ids_in(database) == [row.id for row in rows]
+
+
+@contextmanager
+def silent(engine: Engine) -> Generator[threading.Event]:
+    """The database takes questions and answers none for as long as the block runs."""
+    is_asked, is_over = threading.Event(), threading.Event()
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def wait(*_: Any) -> None:
+        is_asked.set()
+        is_over.wait(BOUND_SECONDS)
+
+    try:
+        yield is_asked
+    finally:
+        is_over.set()
+
+
+def thread_that_writes() -> threading.Thread:
+    (found,) = [each for each in threading.enumerate() if each.name == "generations"]
+    return found
+
+
+async def test_a_row_that_no_file_takes_as_it_is_is_put_aside_with_the_others(
+    database: Engine, unwritten: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with (
+        locked(database),
+        open_generation_log(database, unwritten=unwritten, drain_seconds=0.1) as log,
+    ):
+        log.record(generation(id="first"))
+        for number, fields in enumerate(POISON):
+            log.record(generation(id=f"bad-{number}", **fields))
+    caplog.set_level(logging.INFO)
+    async with open_generation_log(database, unwritten=unwritten, retention=Retention(seconds=0)):
+        await logged(caplog, "5 generations were taken from")
+    assert ids_in(database) == ["first", "bad-0", "bad-1", "bad-2", "bad-3"]
+
+
+async def test_a_line_that_was_cut_by_a_full_disk_takes_no_other_along(
+    database: Engine, unwritten: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = some(4)
+    await to_thread.run_sync(UnwrittenGenerations(unwritten).append, rows[:2])
+    await to_thread.run_sync(os.truncate, unwritten, len(content(unwritten) or b"") - 9)
+    async with (
+        locked(database),
+        open_generation_log(database, unwritten=unwritten, drain_seconds=0.1) as log,
+    ):
+        for row in rows[2:]:
+            log.record(row)
+    caplog.set_level(logging.INFO)
+    async with open_generation_log(database, unwritten=unwritten):
+        await logged(caplog, "3 generations were taken from")
+    assert ids_in(database) == ["gen-0", "gen-2", "gen-3"]
 
 
 async def test_it_is_said_how_many_rows_are_lost_where_no_file_takes_them(
