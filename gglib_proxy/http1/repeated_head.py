@@ -9,12 +9,13 @@ Not here: what a head means.
 from __future__ import annotations
 
 import re
+from typing import Final
 
-MAX_BYTES = 4096
+MAX_BYTES: Final = 4096
 """Of a head that is remembered: each connection has one."""
-MAX_DIGITS = 19
+MAX_DIGITS: Final = 19
 """Of a length: no number of so many digits overflows."""
-_MOST_MISSES = 4
+_MOST_MISSES: Final = 4
 """In a row; what is different each time is not worth looking at."""
 _NAME = b"content-length"
 _length = re.compile(rb"\r\n" + _NAME + rb":[ \t]*(\d+)\r\n", re.IGNORECASE).search
@@ -24,6 +25,7 @@ class RepeatedHead:
     """Finds a head again that was read before, whatever number its Content-Length has."""
 
     __slots__ = (
+        "_digits",
         "_end",
         "_end_bytes",
         "_head",
@@ -40,6 +42,7 @@ class RepeatedHead:
         self._start_bytes = 0
         self._end = b""
         self._end_bytes = 0
+        self._digits = 0
         self._misses = 0
 
     def remember(self, head: bytes, length: int) -> None:
@@ -59,19 +62,26 @@ class RepeatedHead:
         start = self._start
         if start is None:
             return self.find(data, at) if self._is_split() else None
-        if data.startswith(start, at):
+        if data[at : at + self._start_bytes] == start:
             at += self._start_bytes
             if not self._end_bytes:
                 self._misses = 0
                 return at, 0
-            stop = data.find(b"\r", at, at + MAX_DIGITS + 1)
-            if stop > 0 and data.startswith(self._end, stop):
-                digits = data[at:stop]
-                if digits.isdigit():
-                    self._misses = 0
-                    return stop + self._end_bytes, int(digits)
+            stop = at + self._digits  # as many as last time, mostly
+            if data[stop : stop + self._end_bytes] != self._end:
+                stop = self._find_end(data, at)
+            digits = data[at:stop]
+            if digits.isdigit():
+                self._misses = 0
+                self._digits = stop - at
+                return stop + self._end_bytes, int(digits)
         self._misses += 1
         return None
+
+    def _find_end(self, data: bytes, at: int) -> int:
+        """Where the length ends that begins at `at`; there, if what follows is another end."""
+        stop = data.find(b"\r", at, at + MAX_DIGITS + 1)
+        return stop if stop > 0 and data[stop : stop + self._end_bytes] == self._end else at
 
     def _is_split(self) -> bool:
         """Cut the head at its length; forget one that says it in a way that is not understood."""

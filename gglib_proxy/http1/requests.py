@@ -208,7 +208,10 @@ class RequestReader:
         while at < len(data) and not self._is_finished:
             if self._in_head:
                 found = self._repeated.find(data, at) if self.is_between_requests else None
-                at = self._feed_head(data, at) if found is None else self._repeat(data, *found)
+                if found is None:
+                    at = self._feed_head(data, at)
+                else:
+                    at = self._repeat(data, found[0], found[1])
             else:
                 request = self._request
                 assert request is not None

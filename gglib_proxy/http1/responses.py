@@ -145,7 +145,7 @@ class ResponseReader:
         if not self.is_started:
             self.is_started = True
             if not self._is_head_request and (found := self._repeated.find(data, 0)):
-                self._repeat(data, *found)
+                self._repeat(data, found[0], found[1])
                 return
             if not data.startswith(b"H"):  # llhttp knows RTSP and ICE, too
                 raise ResponseError("what it sent is not HTTP")
