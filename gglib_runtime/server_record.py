@@ -9,13 +9,15 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import stat
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from gglib_core.errors import GglibError
 from gglib_runtime.paths import DataPaths
+from gglib_runtime.unix_listener import is_listening
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +73,7 @@ def hold_data_directory(paths: DataPaths) -> Generator[None]:
             raise GglibError(_taken(paths)) from None
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"{os.getpid()}\n".encode())
+        _clear_up(paths)
         yield
     finally:
         os.close(descriptor)
@@ -98,6 +101,22 @@ def read_record(paths: DataPaths) -> ServerRecord | None:
         return ServerRecord(**json.loads(paths.server_record.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
+
+
+def _clear_up(paths: DataPaths) -> None:
+    """Remove what a server that was killed could not: its record, and its private socket.
+
+    Called by the holder of the directory: whoever is written down there is dead.
+    """
+    record = read_record(paths)
+    with suppress(OSError):
+        paths.server_record.unlink()
+    if record is not None:
+        left_behind = Path(record.socket)
+        with suppress(OSError, ValueError):
+            if stat.S_ISSOCK(left_behind.lstat().st_mode) and not is_listening(left_behind):
+                left_behind.unlink()
+                left_behind.parent.rmdir()  # fails where it holds anything else
 
 
 def _taken(paths: DataPaths) -> str:

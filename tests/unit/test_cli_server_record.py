@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import socket
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -20,15 +25,29 @@ from gglib_runtime.server_record import (
 )
 
 
-def record(pid: int = 1) -> ServerRecord:
+def record(pid: int = 1, socket: str = "/tmp/x") -> ServerRecord:
     return ServerRecord(
-        pid=pid, started=1.5, url="http://127.0.0.1:8080", socket="/tmp/x", version="1"
+        pid=pid, started=1.5, url="http://127.0.0.1:8080", socket=socket, version="1"
     )
+
+
+def left_behind(paths: DataPaths, socket_path: str) -> None:
+    """What a server that was killed leaves in the data directory."""
+    paths.create()
+    paths.server_record.write_text(json.dumps(asdict(record(socket=socket_path))))
 
 
 @pytest.fixture
 def paths(tmp_path: Path) -> DataPaths:
     return DataPaths(tmp_path / "data")
+
+
+@pytest.fixture
+def private() -> Iterator[Path]:
+    """A directory whose path is short enough for a socket's."""
+    directory = Path(tempfile.mkdtemp(prefix="gglib-test-"))
+    yield directory
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 def test_a_second_server_is_told_who_holds_the_directory(paths: DataPaths) -> None:
@@ -99,3 +118,38 @@ def test_a_damaged_record_is_none(paths: DataPaths, text: str) -> None:
     paths.create()
     paths.server_record.write_bytes(text.encode("utf-8", "surrogateescape"))
     assert read_record(paths) is None
+
+
+def test_what_a_killed_server_left_behind_is_removed(paths: DataPaths, private: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as killed:
+        killed.bind(str(private / "control.sock"))
+    left_behind(paths, str(private / "control.sock"))
+    with hold_data_directory(paths):
+        assert not private.exists()
+        assert read_record(paths) is None
+
+
+def test_a_socket_that_somebody_listens_at_stays(paths: DataPaths, private: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(private / "control.sock"))
+        listener.listen()
+        left_behind(paths, str(private / "control.sock"))
+        with hold_data_directory(paths):
+            assert (private / "control.sock").exists()
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "missing", "x" * 300, "nul\0"])
+def test_nothing_but_a_socket_is_removed(paths: DataPaths, private: Path, name: str) -> None:
+    (private / "notes.txt").touch()
+    left_behind(paths, str(private / name))
+    with hold_data_directory(paths):
+        assert (private / "notes.txt").exists()
+
+
+def test_a_directory_with_more_in_it_stays(paths: DataPaths, private: Path) -> None:
+    (private / "notes.txt").touch()
+    with socket.socket(socket.AF_UNIX) as killed:
+        killed.bind(str(private / "control.sock"))
+    left_behind(paths, str(private / "control.sock"))
+    with hold_data_directory(paths):
+        assert [each.name for each in private.iterdir()] == ["notes.txt"]
