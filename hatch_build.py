@@ -18,9 +18,16 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 MODULES = (
     "gglib_core/activity.py",
     "gglib_core/admission_desk.py",
+    "gglib_core/catalog.py",
+    "gglib_core/rate_limiting.py",
+    "gglib_core/rate_limits/account.py",
+    "gglib_core/rate_limits/limiter.py",
+    "gglib_core/rate_limits/measures.py",
+    "gglib_core/rate_limits/plans.py",
     "gglib_proxy/books.py",
     "gglib_proxy/client.py",
     "gglib_proxy/control_exchange.py",
+    "gglib_proxy/data_plane.py",
     "gglib_proxy/door/door.py",
     "gglib_proxy/engine_exchange.py",
     "gglib_proxy/event_stream.py",
@@ -30,9 +37,14 @@ MODULES = (
     "gglib_proxy/http1/repeated_head.py",
     "gglib_proxy/http1/requests.py",
     "gglib_proxy/http1/responses.py",
+    "gglib_proxy/identifiers.py",
     "gglib_proxy/members.py",
+    "gglib_proxy/prompt_size.py",
+    "gglib_proxy/routes.py",
+    "gglib_proxy/tally.py",
     "gglib_proxy/timed_connection.py",
     "gglib_proxy/upstream.py",
+    "gglib_proxy/usage.py",
     "gglib_runtime/simulator/connection.py",  # what is derived from a compiled class has to be, too
 )
 COMPILER = "mypy[mypyc]==2.4.1"  # the relay's tests were run with what this one makes

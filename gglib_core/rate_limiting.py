@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from gglib_core.keys import Allowance, ApiKey, Endpoint
 
@@ -29,7 +29,8 @@ class LimitRule:
 
 
 # Callers and demands are made for each request: they are not frozen, for setting the fields of a
-# frozen value costs as much as counting it. Nobody changes them.
+# frozen value costs as much as counting it. Nobody changes them. Constructors that are written out
+# are so for speed, too: one that a dataclass makes is never compiled.
 
 
 @dataclass(slots=True)
@@ -42,7 +43,7 @@ class Caller:
     count its /64 network, for a client has all of that."""
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, init=False)
 class Demand:
     """What a request may come to use, as far as it can be told before it runs."""
 
@@ -50,20 +51,43 @@ class Demand:
     endpoint: Endpoint
     tokens: int
     """Of the prompt and of the longest answer, estimated."""
-    cost: float = 0.0
+    cost: float
     """Money that these tokens would cost."""
 
+    def __init__(self, *, model: str, endpoint: Endpoint, tokens: int, cost: float = 0.0) -> None:
+        self.model = model
+        self.endpoint = endpoint
+        self.tokens = tokens
+        self.cost = cost
 
-class Standing(NamedTuple):
+
+@dataclass(slots=True, init=False)
+class Standing:
     """What is left of the tightest limit of each kind; None where there is no such limit."""
 
-    limit_requests: int | None = None
-    remaining_requests: int | None = None
-    reset_requests_seconds: float | None = None
+    limit_requests: int | None
+    remaining_requests: int | None
+    reset_requests_seconds: float | None
     """Until the whole limit may be used again."""
-    limit_tokens: int | None = None
-    remaining_tokens: int | None = None
-    reset_tokens_seconds: float | None = None
+    limit_tokens: int | None
+    remaining_tokens: int | None
+    reset_tokens_seconds: float | None
+
+    def __init__(
+        self,
+        limit_requests: int | None = None,
+        remaining_requests: int | None = None,
+        reset_requests_seconds: float | None = None,
+        limit_tokens: int | None = None,
+        remaining_tokens: int | None = None,
+        reset_tokens_seconds: float | None = None,
+    ) -> None:
+        self.limit_requests = limit_requests
+        self.remaining_requests = remaining_requests
+        self.reset_requests_seconds = reset_requests_seconds
+        self.limit_tokens = limit_tokens
+        self.remaining_tokens = remaining_tokens
+        self.reset_tokens_seconds = reset_tokens_seconds
 
 
 class Reservation(Protocol):

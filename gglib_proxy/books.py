@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from gglib_core.errors import AccessError, LimitError, QuotaExceeded, RateLimited
 from gglib_core.generations import (
@@ -32,13 +33,14 @@ from gglib_proxy.gate import Passage
 from gglib_proxy.identifiers import number_source
 from gglib_proxy.routes import Route
 from gglib_proxy.tally import Tally
-from gglib_proxy.usage import Usage, UsageReader, usage_of
+from gglib_proxy.usage import UsageReader, usage_of
+from gglib_proxy.usage_fields import Usage
 
-LLAMA_SERVER = "llama-server"
-BYTES_PER_TOKEN = 4
+LLAMA_SERVER: Final = "llama-server"
+BYTES_PER_TOKEN: Final = 4
 """Of a prompt whose tokens nobody has counted yet."""
-_LEAST_STREAM_SECONDS = 0.001
-_NOTHING_USED = Usage(is_estimated=True)
+_LEAST_STREAM_SECONDS: Final = 0.001
+_NOTHING_USED: Final = Usage(is_estimated=True)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -36,32 +36,58 @@ from gglib_proxy.routes import UPSTREAM_PREFIX, NamedBy, Plane, Route, find_rout
 if TYPE_CHECKING:
     from gglib_proxy.data_plane import DataPlane
 
-ANSWER_TOKENS = 1024
+ANSWER_TOKENS: Final = 1024
 """Of an answer whose request sets no limit."""
-_LOOKED_AT_BYTES = 100
+_LOOKED_AT_BYTES: Final = 100
 _is_shared_state = re.compile(rb"/+(?:slots|lora-adapters|props)(?:/|$)").match
 """What an engine lets be changed there counts for all who use the model."""
 _IN_BODY: Final = NamedBy.BODY  # before Python 3.12 members are slow to look up
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, init=False)
 class Passage:
-    """A request that may go on to admission. Not frozen, only since those are slow to make."""
+    """A request that may go on to admission.
+
+    Its constructor is written out, for one that a dataclass makes is never compiled.
+    """
 
     model: Model
     context: int
     target: bytes
     """The request target for the engine."""
-    is_stream: bool = False
-    may_load: bool = True
-    envelope: Envelope | None = None
+    is_stream: bool
+    may_load: bool
+    envelope: Envelope | None
     """What the request says, where the model is to generate."""
-    answers: int = 1
+    answers: int
     """How many it asks for."""
-    prompts: int = 1
+    prompts: int
     """How many it has."""
-    prompt_bytes: int | None = 0
+    prompt_bytes: int | None
     """What of the body is prompt, as far as one can tell; None where no model is run."""
+
+    def __init__(
+        self,
+        model: Model,
+        context: int,
+        target: bytes,
+        *,
+        is_stream: bool = False,
+        may_load: bool = True,
+        envelope: Envelope | None = None,
+        answers: int = 1,
+        prompts: int = 1,
+        prompt_bytes: int | None = 0,
+    ) -> None:
+        self.model = model
+        self.context = context
+        self.target = target
+        self.is_stream = is_stream
+        self.may_load = may_load
+        self.envelope = envelope
+        self.answers = answers
+        self.prompts = prompts
+        self.prompt_bytes = prompt_bytes
 
     @property
     def answer_tokens(self) -> int:

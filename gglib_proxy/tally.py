@@ -12,20 +12,21 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
+from typing import Final
 
 from gglib_core.generations import Generation
 
 OTHER = "other"
 """The label of what is none of ours: a method or path that a client made up."""
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-MAX_SERIES = 4096
+MAX_SERIES: Final = 4096
 """Of requests; reached only where a caller's paths are no templates. Further ones are `other`."""
-COUNTED_AT_ONCE = 128
+COUNTED_AT_ONCE: Final = 128
 """Generations; counting them takes a tenth of a millisecond."""
 
 _BELOW_A_SECOND = (1, 2.5, 5, 10, 25, 50, 100, 250, 500)
 MILLISECONDS = (*_BELOW_A_SECOND, 1e3, 2.5e3, 5e3, 1e4, 3e4, 6e4, 12e4, 3e5, 6e5)
-SECONDS = tuple(each / 1000 for each in MILLISECONDS)
+SECONDS: Final = tuple(each / 1000 for each in MILLISECONDS)
 TOKENS = (16, 64, 256, 1024, 4096, 16_384, 65_536, 262_144)
 TOKENS_PER_SECOND = (1, 2, 5, 10, 15, 20, 30, 40, 60, 80, 120, 160, 240, 320, 480, 1000)
 
@@ -76,6 +77,10 @@ class Histogram:
         self.total += sum(ordered)
 
 
+_COUNTS = ("prompt_tokens", "cached_tokens", "completion_tokens", "estimated")
+_COLLECTIONS = ("outcomes", "cost", "queue", "load", "first_token", "duration", "prompt", "speed")
+
+
 class ModelTally:
     """What one model's requests came to. Times are in milliseconds, as generations have them."""
 
@@ -101,15 +106,16 @@ class ModelTally:
 
     def copy(self) -> ModelTally:
         other = ModelTally()
-        for name, value in vars(self).items():
-            setattr(other, name, value if isinstance(value, int) else value.copy())
+        for name in _COUNTS:
+            setattr(other, name, getattr(self, name))
+        for name in _COLLECTIONS:
+            setattr(other, name, getattr(self, name).copy())
         return other
 
     def count(self, generations: Sequence[Generation]) -> None:
         """Count them column by column, at a third of what one after the other would cost."""
-        columns = zip(*map(_counted, generations), strict=True)
-        error, queue, load, first, total, *columns = columns
-        prompt, cached, completion, estimated, speed, *costs = columns
+        error, queue, load, first, total, *others = zip(*map(_counted, generations), strict=True)
+        prompt, cached, completion, estimated, speed, *costs = others
         self.outcomes.update(error)
         self.prompt_tokens += sum(prompt)
         self.cached_tokens += sum(cached)

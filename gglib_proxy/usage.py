@@ -11,19 +11,30 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
-_WHOLE_BYTES = 8192
+from gglib_proxy.usage_fields import (
+    Answer,
+    Counts,
+    Details,
+    Usage,
+    decode_answer,
+    decode_answers,
+    decode_counts,
+    decode_timings,
+)
+
+_WHOLE_BYTES: Final = 8192
 """Of JSON that is read whole."""
-_LOOKED_AT_BYTES = 4096
+_LOOKED_AT_BYTES: Final = 4096
 """At either end of what is larger."""
-_STREAM_HEAD_BYTES = 2048
+_STREAM_HEAD_BYTES: Final = 2048
 """Of a stream, for its first event; there may be thousands of them, and each holds that much."""
-_KEPT_PIECES = 4
+_KEPT_PIECES: Final = 4
 """At the end of a stream: its last events may come apart."""
-_MOST_TOKENS = 1 << 53
+_MOST_TOKENS: Final = 1 << 53
 
 # Inside a string a quote bears a backslash, so these names are names of the document's own.
 _timings = re.compile(rb'"timings"\s*:\s*(\{[^{}]*\})').findall
@@ -33,81 +44,8 @@ _reasons = re.compile(rb'"(?:finish_reason|stop_reason|stop_type)"\s*:\s*"([a-z_
 _endings = re.compile(rb'"type"\s*:\s*"response\.(completed|incomplete|failed)"').findall
 _statuses = re.compile(rb'"status"\s*:\s*"(completed|incomplete|failed)"').findall
 _is_response = re.compile(rb'"object"\s*:\s*"response"').search
-
-
-class Usage(msgspec.Struct, frozen=True, gc=False):
-    """What an answer took; counts that nobody told are estimated from the pieces that came."""
-
-    upstream_id: str | None = None
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    completion_tokens: int = 0
-    is_estimated: bool = False
-    tokens_per_second: float | None = None
-    finish_reason: str | None = None
-
-
-class _Details(msgspec.Struct, gc=False):
-    cached_tokens: int | None = None
-
-
-class _Counts(msgspec.Struct, gc=False):
-    """`usage`, of OpenAI's and of Anthropic's API."""
-
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
-    cache_creation_input_tokens: int | None = None
-    prompt_tokens_details: _Details | None = None
-    input_tokens_details: _Details | None = None
-
-    def told(self) -> tuple[int | None, int, int | None]:
-        """The tokens of the prompt, those of them that came from a cache, and the answer's."""
-        prompt, completion = self.prompt_tokens, self.completion_tokens
-        if prompt is None and self.input_tokens is not None:
-            # Anthropic's leave out what came from or went to a cache.
-            prompt = self.input_tokens + (self.cache_read_input_tokens or 0)
-            prompt += self.cache_creation_input_tokens or 0
-        if self.output_tokens is not None:
-            completion = self.output_tokens
-        details = self.prompt_tokens_details or self.input_tokens_details
-        cached = None if details is None else details.cached_tokens
-        return prompt, cached or self.cache_read_input_tokens or 0, completion
-
-
-class _Timings(msgspec.Struct, gc=False):
-    """llama-server's."""
-
-    prompt_n: int | None = None
-    cache_n: int | None = None
-    predicted_n: int | None = None
-    predicted_per_second: float | None = None
-
-
-class _Choice(msgspec.Struct, gc=False):
-    finish_reason: str | None = None
-
-
-class _Answer(msgspec.Struct, gc=False):
-    id: str | None = None
-    usage: _Counts | None = None
-    timings: _Timings | None = None
-    choices: list[_Choice] | None = None
-    stop_reason: str | None = None
-    stop_type: str | None = None
-    object: Any = None
-    status: Any = None
-    """Of a response, as OpenAI's API calls them, why it ended."""
-
-
-_decode_answer = msgspec.json.Decoder(_Answer).decode
-_decode_answers = msgspec.json.Decoder(list[_Answer]).decode
-_decode_counts = msgspec.json.Decoder(_Counts).decode
-_decode_timings = msgspec.json.Decoder(_Timings).decode
-_NOTHING = _Answer()
 _T = TypeVar("_T")
+_NOTHING: Final = Answer()
 
 
 class UsageReader:
@@ -186,8 +124,8 @@ def usage_of(pieces: list[bytes], *, is_stream: bool, is_whole: bool, answers: i
 
 def _of_answer(body: bytes, answers: int) -> Usage:
     if answers > 1 and body.startswith(b"["):
-        return _of_all([_told(each, None) for each in _read(body, _decode_answers) or ()])
-    return _told(_read(body, _decode_answer) or _NOTHING, None, answers)
+        return _of_all([_told(each, None) for each in _read(body, decode_answers) or ()])
+    return _told(_read(body, decode_answer) or _NOTHING, None, answers)
 
 
 def _of_all(usages: list[Usage]) -> Usage:
@@ -203,12 +141,12 @@ def _of_all(usages: list[Usage]) -> Usage:
     )
 
 
-def _told(answer: _Answer, estimate: int | None, answers: int = 1) -> Usage:
+def _told(answer: Answer, estimate: int | None, answers: int = 1) -> Usage:
     counts, timings = answer.usage, answer.timings
     prompt = completion = speed = None
     cached = 0
     if counts is not None:
-        prompt, cached, completion = counts.told()
+        prompt, cached, completion = _counted(counts)
     if timings is not None:
         speed = timings.predicted_per_second
         if prompt is None and timings.prompt_n is not None:
@@ -232,7 +170,21 @@ def _told(answer: _Answer, estimate: int | None, answers: int = 1) -> Usage:
     )
 
 
-def _reason(answer: _Answer) -> str | None:
+def _counted(counts: Counts) -> tuple[int | None, int, int | None]:
+    """The tokens of the prompt, those of them that came from a cache, and the answer's."""
+    prompt, completion = counts.prompt_tokens, counts.completion_tokens
+    if prompt is None and counts.input_tokens is not None:
+        # Anthropic's leave out what came from or went to a cache.
+        prompt = counts.input_tokens + (counts.cache_read_input_tokens or 0)
+        prompt += counts.cache_creation_input_tokens or 0
+    if counts.output_tokens is not None:
+        completion = counts.output_tokens
+    details = counts.prompt_tokens_details or counts.input_tokens_details
+    cached = None if details is None else details.cached_tokens
+    return prompt, cached or counts.cache_read_input_tokens or 0, completion
+
+
+def _reason(answer: Answer) -> str | None:
     if answer.choices:
         return answer.choices[-1].finish_reason
     if answer.object == "response" and type(answer.status) is str:
@@ -240,22 +192,22 @@ def _reason(answer: _Answer) -> str | None:
     return answer.stop_reason or answer.stop_type
 
 
-def _scan(head: bytes, tail: bytes, *, is_stream: bool) -> _Answer:
+def _scan(head: bytes, tail: bytes, *, is_stream: bool) -> Answer:
     """The same from the two ends of an answer, which may overlap."""
-    counts = _last(_usages(tail), _decode_counts)
-    first = _last(_usages(head)[:1], _decode_counts)
+    counts = _last(_usages(tail), decode_counts)
+    first = _last(_usages(head)[:1], decode_counts)
     if counts is None:
         counts = first
     elif first is not None:
-        prompt, _, completion = counts.told()
+        prompt, _, completion = _counted(counts)
         if prompt is None:
-            prompt, cached, _ = first.told()
-            counts = _Counts(prompt, completion, prompt_tokens_details=_Details(cached))
+            prompt, cached, _ = _counted(first)
+            counts = Counts(prompt, completion, prompt_tokens_details=Details(cached))
     reasons = _reasons(tail)
-    return _Answer(
+    return Answer(
         id=_id(head, tail, is_stream=is_stream),
         usage=counts,
-        timings=_last(_timings(tail), _decode_timings),
+        timings=_last(_timings(tail), decode_timings),
         stop_reason=reasons[-1].decode() if reasons else None,
     )
 
@@ -263,8 +215,8 @@ def _scan(head: bytes, tail: bytes, *, is_stream: bool) -> _Answer:
 def _ending(head: bytes, tail: bytes, *, is_stream: bool) -> str | None:
     """How a response ended: a stream's last event holds all of it, a document has a status."""
     if is_stream:
-        found = _endings(tail)
-        return found[-1].decode() if found else None
+        endings = _endings(tail)
+        return endings[-1].decode() if endings else None
     if not _is_response(head[:_LOOKED_AT_BYTES]):
         return None
     found = {each for text in (head, tail) for each in _statuses(text)}

@@ -6,61 +6,64 @@ count for a request, and whose they are.
 
 from __future__ import annotations
 
-from typing import Protocol
+from abc import ABC, abstractmethod
+from typing import Final
 
 from gglib_core.errors import LimitError, QuotaExceeded, RateLimited
 from gglib_core.rate_limits.periods import Period
 
-_MINUTE = 60.0
-_MOST_MINUTES_OWED = 10
+_MINUTE: Final = 60.0
+_MOST_MINUTES_OWED: Final = 10
 """So long at most has a caller to wait after an answer that was longer than its limit."""
-_BUSY_SECONDS = 1.0
+_BUSY_SECONDS: Final = 1.0
 """When to ask again where only the end of another request makes room."""
-_ROUNDING = 1e-9
+_ROUNDING: Final = 1e-9
 """A wait that was told has to be enough, though its product with the rate is rounded."""
-_ONE = 1 - _ROUNDING
-_NANOS = 1_000_000_000
+_ONE: Final = 1.0 - _ROUNDING
+_NANOS: Final = 1_000_000_000
 
 
-class Measure(Protocol):
+class Measure(ABC):
     """One limit of one caller, asked for every request.
 
     `now` is a clock's that never goes back, `unix` is UTC's. Money is whole billionths, for a sum
     of floats is not quite what was added.
     """
 
+    __slots__ = ()
+
+    @abstractmethod
     def has_room(self, now: float, unix: float, tokens: int, nanos: int) -> bool:
         """Whether so much may be taken."""
-        ...
 
+    @abstractmethod
     def take(self, tokens: int, nanos: int) -> None:
         """Take so much; to be called when there is room."""
-        ...
 
+    @abstractmethod
     def settle(
         self, now: float, began: float, taken_tokens: int, taken_nanos: int, tokens: int, nanos: int
     ) -> None:
         """What was taken at `began`, in UTC's seconds, has come to be so much."""
-        ...
 
+    @abstractmethod
     def refusal(self, now: float, tokens: int) -> LimitError:
         """Why there is no room."""
-        ...
 
+    @abstractmethod
     def is_idle(self, now: float, unix: float) -> bool:
         """Whether it is as if nobody had ever used it."""
-        ...
 
+    @abstractmethod
     def limit_to(self, limit: float) -> None:
         """Have another limit from now on; what was used stays used."""
-        ...
 
+    @abstractmethod
     def reset(self) -> None:
         """Forget what was used; not what runs, and not money."""
-        ...
 
 
-class _Bucket:
+class _Bucket(Measure):
     """Holds a minute's worth, is full at first, and fills steadily."""
 
     __slots__ = ("_level", "_per_second", "_stamp", "limit")
@@ -157,7 +160,7 @@ class TokenBucket(_Bucket):
         return min(tokens, self.limit)
 
 
-class Concurrency:
+class Concurrency(Measure):
     """Requests that run at the same time."""
 
     __slots__ = ("_limit", "_running")
@@ -190,7 +193,7 @@ class Concurrency:
         return
 
 
-class Budget:
+class Budget(Measure):
     """Money of a period, of which each begins with nothing spent."""
 
     __slots__ = (

@@ -15,8 +15,6 @@ from gglib_core.keys import Allowance, ApiKey, Endpoint
 from gglib_core.rate_limiting import Demand, LimitRule, Standing
 from gglib_core.rate_limits.measures import Measure, RequestBucket, TokenBucket
 
-_NOT_LIMITED = (None, None, None)
-
 
 class _CompiledRule:
     """A rule that can be asked quickly."""
@@ -82,11 +80,19 @@ class Plan:
         """What is left of the tightest limit of each kind; None without any limit."""
         if not self.measures:
             return None
+        standing = Standing()
         requests, tokens = _tightest(self._requests, now), _tightest(self._tokens, now)
-        return Standing._make(
-            (_NOT_LIMITED if requests is None else requests.standing(now))
-            + (_NOT_LIMITED if tokens is None else tokens.standing(now))
-        )
+        if requests is not None:
+            limit, remaining, reset_seconds = requests.standing(now)
+            standing.limit_requests = limit
+            standing.remaining_requests = remaining
+            standing.reset_requests_seconds = reset_seconds
+        if tokens is not None:
+            limit, remaining, reset_seconds = tokens.standing(now)
+            standing.limit_tokens = limit
+            standing.remaining_tokens = remaining
+            standing.reset_tokens_seconds = reset_seconds
+        return standing
 
 
 _Bucket = TypeVar("_Bucket", RequestBucket, TokenBucket)

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gglib_proxy.usage import Usage, UsageReader, usage_of
+from gglib_proxy.usage import UsageReader, usage_of
+from gglib_proxy.usage_fields import Usage
 
 TIMINGS = {"cache_n": 3, "prompt_n": 7, "predicted_n": 8, "predicted_per_second": 250.5}
 CHAT = {
