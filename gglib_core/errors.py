@@ -40,6 +40,7 @@
     │   └── DatabaseError
     ├── GgufError               a file is no GGUF, or a damaged one
     ├── ConfigError             a setting is wrong
+    │   └── OwnFileUnusable
     └── EngineUnavailable       no llama-server to run
 
 Constructors take facts and build the message. Nothing here knows HTTP.
@@ -477,6 +478,10 @@ class ConfigError(GglibError):
         """`problems` are the keys that are wrong, each with what is."""
         super().__init__(message)
         self.problems = tuple(problems)
+
+
+class OwnFileUnusable(ConfigError):
+    """A file that gglib keeps for itself is missing or damaged, or cannot be written."""
 
 
 class EngineUnavailable(GglibError):

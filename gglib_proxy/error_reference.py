@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from gglib_core import errors
 from gglib_proxy.errors import ERROR_TABLE, PERMANENT_LAUNCH_FAILURE, ErrorRow
 
+_RAISED_PARENTS = (errors.ConfigError,)
+
 
 def error_table() -> str:
     """One row for each error that can be raised, by status."""
@@ -27,8 +29,9 @@ def _lines(rows: list[tuple[int, str, str, str, str]]) -> Iterator[str]:
 
 def _rows() -> Iterator[tuple[int, str, str, str, str]]:
     for error, row in ERROR_TABLE.items():
-        if any(each in ERROR_TABLE for each in error.__subclasses__()):
-            continue  # a parent is what callers catch, and is not raised itself
+        is_parent = any(each in ERROR_TABLE for each in error.__subclasses__())
+        if is_parent and error not in _RAISED_PARENTS:
+            continue  # it is what callers catch
         meaning = (inspect.getdoc(error) or "").partition("\n")[0].rstrip(".")
         if error is errors.LaunchFailed:
             yield _row(PERMANENT_LAUNCH_FAILURE, error, f"{meaning}; it would fail again")

@@ -146,6 +146,7 @@ ERROR_TABLE: Mapping[type[errors.GglibError], ErrorRow] = {
     errors.DatabaseError: ErrorRow(status=500, code="database_error", is_private=True),
     errors.GgufError: ErrorRow(status=400, code="invalid_gguf"),
     errors.ConfigError: ErrorRow(status=400, code="invalid_configuration"),
+    errors.OwnFileUnusable: ErrorRow(status=500, code="own_file_unusable", should_retry=False),
     errors.EngineUnavailable: ErrorRow(status=500, code="engine_unavailable", should_retry=False),
 }
 PERMANENT_LAUNCH_FAILURE = ErrorRow(status=500, code="model_load_failed", should_retry=False)

@@ -11,7 +11,7 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-from gglib_core.errors import ConfigError
+from gglib_core.errors import OwnFileUnusable
 
 PEPPER_BYTES = 32
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -20,7 +20,7 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 def read_pepper(path: Path) -> bytes | None:
     """The pepper in that file; None where there is no such file.
 
-    Raises ConfigError for a file that others may read, or that is damaged.
+    Raises OwnFileUnusable for a file that others may read, or that is damaged.
     """
     try:
         with path.open("rb") as file:
@@ -29,11 +29,11 @@ def read_pepper(path: Path) -> bytes | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise ConfigError(f"The pepper {path} cannot be read: {error.strerror}.") from error
+        raise OwnFileUnusable(f"The pepper {path} cannot be read: {error.strerror}.") from error
     if mode & _OTHERS:
-        raise ConfigError(f"Others may read the pepper {path}. Run: chmod 600 {path}")
+        raise OwnFileUnusable(f"Others may read the pepper {path}. Run: chmod 600 {path}")
     if len(pepper) != PEPPER_BYTES:
-        raise ConfigError(
+        raise OwnFileUnusable(
             f"The pepper {path} is damaged: it has to have {PEPPER_BYTES} bytes. Restore it from a "
             "backup; or remove it and all API keys, which are worth nothing without it."
         )
@@ -41,7 +41,7 @@ def read_pepper(path: Path) -> bytes | None:
 
 
 def make_pepper(path: Path) -> bytes:
-    """The pepper in that file, which is made where there is none. Raises ConfigError."""
+    """The pepper in that file, which is made where there is none. Raises OwnFileUnusable."""
     found = read_pepper(path)
     if found is not None:
         return found
@@ -49,7 +49,7 @@ def make_pepper(path: Path) -> bytes:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _write_new(path, secrets.token_bytes(PEPPER_BYTES))
     except OSError as error:
-        raise ConfigError(f"The pepper {path} cannot be made: {error.strerror}.") from error
+        raise OwnFileUnusable(f"The pepper {path} cannot be made: {error.strerror}.") from error
     made = read_pepper(path)
     assert made is not None
     return made

@@ -46,7 +46,7 @@ class SqlKeyRing:
         return self._memory.add_listener(listener)
 
     def read(self, connection: Connection) -> State:
-        """What is to be taken over. Raises DatabaseError, and ConfigError for the pepper."""
+        """What is to be taken over. Raises DatabaseError, and OwnFileUnusable for the pepper."""
         keys = rows.read_keys(connection)
         return (required_pepper(self._pepper_file) if keys else b""), keys
 

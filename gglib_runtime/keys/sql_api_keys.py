@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class SqlApiKeys:
-    """Fills `ApiKeys`. May raise ConfigError for the pepper."""
+    """Fills `ApiKeys`. May raise OwnFileUnusable for the pepper."""
 
     def __init__(
         self, store: SqlKeyStore, *, after_change: Callable[[], Awaitable[None]] | None = None

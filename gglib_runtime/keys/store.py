@@ -17,7 +17,7 @@ from typing import Unpack
 from sqlalchemy.engine import Connection, Engine
 
 from gglib_core.api_keys import KeyChanges, MadeKey, NewKey, changed_key
-from gglib_core.errors import ConfigError, KeyNameTaken, NoSuchKey
+from gglib_core.errors import KeyNameTaken, NoSuchKey, OwnFileUnusable
 from gglib_core.key_validation import check_secret
 from gglib_core.keys import ApiKey, KeyRing, digest_of, mask_of, new_secret, searched_part
 from gglib_runtime.catalog.database import reading, writing
@@ -32,8 +32,8 @@ FIRST_NAME = "default"
 class SqlKeyStore:
     """The API keys of one database, whose tables are up to date, and of one pepper.
 
-    Every method may raise DatabaseError; those that make a secret also ConfigError for the pepper.
-    A method that raises has changed nothing.
+    Every method may raise DatabaseError; those that make a secret also OwnFileUnusable for the
+    pepper. A method that raises has changed nothing.
     """
 
     def __init__(
@@ -117,10 +117,10 @@ class SqlKeyStore:
 
 
 def required_pepper(path: Path) -> bytes:
-    """The pepper of keys that exist. Raises ConfigError where there is none."""
+    """The pepper of keys that exist. Raises OwnFileUnusable where there is none."""
     pepper = read_pepper(path)
     if pepper is None:
-        raise ConfigError(
+        raise OwnFileUnusable(
             f"The pepper {path} is missing, and without it no API key can be recognised. Restore "
             "it from a backup, or copy it from the server that shares the database; or remove all "
             "keys with `gglib key rm` and make new ones."

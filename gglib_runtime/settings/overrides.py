@@ -12,26 +12,28 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from gglib_core.errors import ConfigError
+from gglib_core.errors import OwnFileUnusable
 
 
 def read_overrides(path: Path) -> Mapping[str, object]:
-    """What was set; nothing where there is no file. Raises ConfigError for one that is no such."""
+    """What was set; nothing where there is no file. Raises OwnFileUnusable."""
     try:
         document: Any = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
-        raise ConfigError(f"The settings in {path} cannot be read: {error.strerror}.") from error
+        raise OwnFileUnusable(
+            f"The settings in {path} cannot be read: {error.strerror}."
+        ) from error
     except ValueError as error:
-        raise ConfigError(f"{path} is not valid JSON: {error}. Mend or remove it.") from error
+        raise OwnFileUnusable(f"{path} is not valid JSON: {error}. Mend or remove it.") from error
     if not isinstance(document, dict):
-        raise ConfigError(f"{path} holds no JSON object. Mend or remove it.")
+        raise OwnFileUnusable(f"{path} holds no JSON object. Mend or remove it.")
     return cast("dict[str, object]", document)
 
 
 def write_overrides(path: Path, overrides: Mapping[str, object]) -> None:
-    """Keep them; the file is replaced whole, or stays as it was. Raises ConfigError."""
+    """Keep them; the file is replaced whole, or stays as it was. Raises OwnFileUnusable."""
     beside = path.with_suffix(".new")
     text = json.dumps(dict(overrides), indent=2, ensure_ascii=False) + "\n"
     try:
@@ -43,4 +45,4 @@ def write_overrides(path: Path, overrides: Mapping[str, object]) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             beside.unlink()
-        raise ConfigError(f"{path} cannot be written: {error.strerror}.") from error
+        raise OwnFileUnusable(f"{path} cannot be written: {error.strerror}.") from error

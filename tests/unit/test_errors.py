@@ -65,6 +65,8 @@ def test_the_table_has_no_row_for_a_class_that_is_gone() -> None:
         (errors.RateLimited("requests_per_minute", 5, 2.5), 429, "rate_limit_exceeded", None),
         (errors.QuotaExceeded("budget_per_day", 5), 403, "quota_exceeded", None),
         (errors.RequestCancelled(), 409, "request_cancelled", None),
+        (errors.ConfigError("port is wrong"), 400, "invalid_configuration", None),
+        (errors.OwnFileUnusable("pepper is missing"), 500, "own_file_unusable", None),
         (errors.UpstreamUnreachable("m", "refused"), 502, "upstream_unreachable", None),
         (errors.UpstreamLost("m"), 502, "upstream_lost", None),
         (errors.UpstreamTimeout("m", "no byte", 3), 504, "upstream_timeout", None),

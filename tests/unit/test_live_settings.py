@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gglib_core.errors import ConfigError
+from gglib_core.errors import ConfigError, OwnFileUnusable
 from gglib_runtime.live_settings import LiveSettings, open_live_settings, shown
 from gglib_runtime.paths import default_config_file
 from gglib_runtime.settings import Settings, load_settings
@@ -288,7 +288,7 @@ async def test_what_cannot_be_kept_does_not_count(config: Path) -> None:
     settings = live(config)
     directory = config.parent / "data"
     (directory / "settings.new").mkdir()
-    with pytest.raises(ConfigError, match="cannot be written"):
+    with pytest.raises(OwnFileUnusable, match="cannot be written"):
         await settings.merge({"queue_limit": 7})
     assert settings.settings.queue_limit == 5
 
