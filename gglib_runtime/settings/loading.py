@@ -31,6 +31,7 @@ NOT_SETTINGS = frozenset(
         "GGLIB_CONFIG",
         "GGLIB_DEBUG",
         "GGLIB_EMBEDDED_FALLBACK",
+        "GGLIB_LAUNCH",
         "GGLIB_SIM",
         "GGLIB_SIM_RECORD",
     }

@@ -36,7 +36,7 @@ from gglib_runtime.supervisor.command import (
 from gglib_runtime.supervisor.failures import classify
 from gglib_runtime.supervisor.logs import EngineLogs
 from gglib_runtime.supervisor.orphan_guard import OrphanGuard
-from gglib_runtime.supervisor.pidfile import recorded
+from gglib_runtime.supervisor.pidfile import LAUNCH_VARIABLE, recorded
 from gglib_runtime.supervisor.ports import LoopbackPorts
 from gglib_runtime.supervisor.progress import Output
 from gglib_runtime.supervisor.readiness import (
@@ -202,6 +202,7 @@ class Launcher:
             defaults=self._defaults,
         )
         environment = build_environment(self._environ, spec, address)
+        environment[LAUNCH_VARIABLE] = launch.launch_id
         async with open_child(argv, environment, guard=self._guard, on_lines=take) as child:
             launch.pid, launch.port = child.pid, address.port
             launch.spawned_at = time.monotonic()

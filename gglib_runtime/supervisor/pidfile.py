@@ -1,7 +1,8 @@
 """Remembers running engines on disk, so that the next start ends those that were left behind.
 
 One file for each child: who it is, and whose. A process is ended only when it is proved to be the
-one that was written down and its gglib is gone. Not here: ending children of a living gglib.
+one that was written down, or one that it forked, and its gglib is gone. Not here: ending children
+of a living gglib.
 """
 
 from __future__ import annotations
@@ -16,10 +17,14 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import psutil
+
 from gglib_runtime.supervisor.process_identity import process_identity
 
 _log = logging.getLogger(__name__)
 
+LAUNCH_VARIABLE = "GGLIB_LAUNCH"
+"""Says in an engine's environment, and so in that of what it forks, which launch it is."""
 _GRACE_SECONDS = 2.0
 _KILL_SECONDS = 5.0
 _POLL_SECONDS = 0.01
@@ -106,7 +111,7 @@ def sweep(directory: Path) -> list[ChildRecord]:
 def _now(record: ChildRecord) -> RecordedChild:
     return RecordedChild(
         record=record,
-        is_running=_is(record.pid, record.identity),
+        is_running=_runs(record),
         has_owner=_is(record.owner_pid, record.owner_identity),
     )
 
@@ -115,15 +120,34 @@ def _is(pid: int, identity: str) -> bool:
     return bool(identity) and process_identity(pid) == identity
 
 
+def _runs(record: ChildRecord) -> bool:
+    """Whether the process lives, or one that a script which did not become the engine forked."""
+    return _is(record.pid, record.identity) or any(
+        _is_of_launch(pid, record) for pid in psutil.pids()
+    )
+
+
+def _is_of_launch(pid: int, record: ChildRecord) -> bool:
+    """Another group may have got the number since: what launch a process is of proves it."""
+    try:
+        return (
+            os.getpgid(pid) == record.pid
+            and psutil.Process(pid).environ().get(LAUNCH_VARIABLE) == record.launch_id
+        )
+    except (OSError, psutil.Error):
+        return False
+
+
 def _end(record: ChildRecord) -> None:
     _log.warning(
         "the engine of %r (pid %d) was left behind by an earlier gglib: it is ended",
         record.model,
         record.pid,
     )
-    leads_group = _leads_group(record.pid)
+    is_leader_gone = not _is(record.pid, record.identity)
+    leads_group = is_leader_gone or _leads_group(record.pid)
     for number, seconds in ((signal.SIGTERM, _GRACE_SECONDS), (signal.SIGKILL, _KILL_SECONDS)):
-        if _is(record.pid, record.identity):
+        if _runs(record):
             _signal(record.pid, number, whole_group=leads_group)
         if _wait_gone(record, seconds):
             break
@@ -155,7 +179,7 @@ def _signal(pid: int, number: signal.Signals, *, whole_group: bool) -> None:
 
 def _wait_gone(record: ChildRecord, seconds: float) -> bool:
     deadline = time.monotonic() + seconds
-    while _is(record.pid, record.identity):
+    while _runs(record):
         if time.monotonic() >= deadline:
             return False
         time.sleep(_POLL_SECONDS)

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from gglib_runtime.supervisor import list_children, sweep
-from gglib_runtime.supervisor.pidfile import recorded
+from gglib_runtime.supervisor.pidfile import LAUNCH_VARIABLE, recorded
 from gglib_runtime.supervisor.process_identity import process_identity
 from tests.engines import read_records, simulator_model, simulators_left
 from tests.supervised_process import RECORD, STATES
@@ -98,6 +98,41 @@ async def test_an_orphan_is_ended_with_its_group(tmp_path: Path, stubborn: bool)
         assert not path.exists()
 
 
+@contextmanager
+def forked_by_a_dead_script(directory: Path, launch_id: str) -> Iterator[int]:
+    """What a script forked that did not become the engine, and died with its gglib."""
+    command = ["/bin/sh", "-c", "sleep 60 & echo $!; wait"]
+    environment = os.environ | {LAUNCH_VARIABLE: launch_id}
+    with subprocess.Popen(
+        command, env=environment, start_new_session=True, stdout=subprocess.PIPE
+    ) as script:
+        assert script.stdout is not None
+        engine = int(script.stdout.readline())
+        pidfile_of(script, directory)
+        os.kill(script.pid, signal.SIGKILL)
+    try:
+        yield engine
+    finally:
+        if process_identity(engine) is not None:
+            os.kill(engine, signal.SIGKILL)
+
+
+def test_an_engine_whose_script_died_is_an_orphan(tmp_path: Path) -> None:
+    with forked_by_a_dead_script(tmp_path, "copied") as engine:
+        (listed,) = list_children(tmp_path)
+        assert listed.is_orphan
+        assert len(sweep(tmp_path)) == 1
+        assert process_identity(engine) is None
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_group_of_the_same_number_that_is_no_engines_is_left_alone(tmp_path: Path) -> None:
+    with forked_by_a_dead_script(tmp_path, "another") as stranger:
+        assert sweep(tmp_path) == []
+        assert process_identity(stranger) is not None
+        assert list(tmp_path.iterdir()) == []
+
+
 def test_a_process_that_only_has_an_orphans_number_is_left_alone(tmp_path: Path) -> None:
     with sleeper() as stranger:
         path = pidfile_of(stranger, tmp_path, identity="what had the number before")
@@ -175,6 +210,8 @@ async def test_a_running_engine_is_on_record(tmp_path: Path) -> None:
         assert running is not None
         assert (child.record.pid, child.record.port) == (running.pid, running.port)
         assert child.record.launch_id == running.launch_id
+        environment = psutil.Process(child.record.pid).environ()
+        assert environment[LAUNCH_VARIABLE] == running.launch_id
         assert child.has_owner
         assert child.record.pid == read_records(tmp_path / "record", "started")[0]["pid"]
 
