@@ -37,11 +37,14 @@ class SqlGenerationLog:
         self._wake = threading.Event()
         self._closing = threading.Event()
         self._wanted = 0  # so many are to be written as soon as possible
-        self._waiters: list[asyncio.Future[None]] = []
+        self._waiters: dict[asyncio.Future[None], None] = {}  # in the order they came
         self._followers: set[GenerationFollower] = set()
 
     def __repr__(self) -> str:
-        return f"<SqlGenerationLog {len(self._rows)} waiting, {self._written} written>"
+        return (
+            f"<SqlGenerationLog {len(self._rows)} waiting, {self._written} written, "
+            f"{len(self._waiters)} waiting for that>"
+        )
 
     # The event loop
 
@@ -97,14 +100,16 @@ class SqlGenerationLog:
     async def _until(self, is_done: Callable[[], bool]) -> None:
         while not is_done():
             waiter: asyncio.Future[None] = self._loop.create_future()
-            self._waiters.append(waiter)
-            if is_done():  # the thread may have looked for waiters just before
-                return
-            await waiter
+            self._waiters[waiter] = None
+            try:
+                if is_done():  # the thread may have looked for waiters just before
+                    return
+                await waiter
+            finally:
+                del self._waiters[waiter]
 
     def _progressed(self) -> None:
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
+        for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
 

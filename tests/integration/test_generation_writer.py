@@ -229,19 +229,22 @@ async def test_rows_wait_for_a_locked_database_and_none_is_dropped(
     assert ids_in(database) == [row.id for row in rows]
 
 
-async def test_who_gives_up_waiting_for_room_leaves_nothing_behind(
+async def test_who_gives_up_waiting_leaves_nothing_behind(
     database: Engine, unwritten: Path
 ) -> None:
     async with open_generation_log(database, unwritten=unwritten, capacity=1) as log:
         async with locked(database):
             log.record(generation())
             waiting = [asyncio.create_task(log.wait_for_room()) for _ in range(2)]
-            await asyncio.sleep(0)
+            assert not await log.flush(0.01)
+            assert repr(log) == "<SqlGenerationLog 1 waiting, 0 written, 2 waiting for that>"
             waiting[0].cancel()
             await asyncio.gather(waiting[0], return_exceptions=True)
+            assert repr(log) == "<SqlGenerationLog 1 waiting, 0 written, 1 waiting for that>"
         async with asyncio.timeout(BOUND_SECONDS):
             await waiting[1]
     assert waiting[0].cancelled()
+    assert repr(log) == "<SqlGenerationLog 0 waiting, 1 written, 0 waiting for that>"
 
 
 async def test_a_page_does_not_wait_for_ever_for_what_cannot_be_written(
