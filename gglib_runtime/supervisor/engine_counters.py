@@ -8,6 +8,7 @@ over restarts (`gglib_core.engine_counters`).
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 
@@ -70,7 +71,9 @@ def parse(body: bytes) -> dict[str, float]:
         key = name.decode()
         if key in COUNTERS or key in GAUGES:
             try:
-                found[key] = float(text)
+                value = float(text)
             except ValueError:
                 continue
+            if math.isfinite(value):  # what is no number would stay in the totals
+                found[key] = value
     return found

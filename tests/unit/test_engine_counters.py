@@ -16,6 +16,9 @@ llamacpp:requests_processing 2
 # TYPE llamacpp:something_new counter
 llamacpp:something_new 7
 llamacpp:n_decode_total many
+# TYPE llamacpp:prompt_seconds_total counter
+llamacpp:prompt_seconds_total -nan
+llamacpp:tokens_predicted_total inf
 """
 
 
