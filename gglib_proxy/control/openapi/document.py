@@ -17,7 +17,8 @@ from gglib_proxy.control.openapi.operation import JSON, Operation, Parameter, Sc
 from gglib_proxy.control.openapi.operations import operations
 
 _REFERENCE = "#/components/schemas/{name}"
-_KEY_ERRORS = (401, 403)
+_DOOR_ERRORS = (401, 403, 429, 500, 503)
+"""Of keys and limits, and of a server that fails or is full."""
 _SECURITY: list[dict[str, list[str]]] = [{"bearer": []}, {"apiKey": []}, {"adminKey": []}, {}]
 _SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer"},
@@ -96,7 +97,7 @@ def _responses(
     schema = {} if operation.answer is None else _schema(operation.answer, references)
     content = {first: {"schema": schema} if schema else {}} | {media: {} for media in others}
     yield str(operation.status), {"description": "Done.", "content": content}
-    errors = operation.errors if operation.endpoint is None else operation.errors + _KEY_ERRORS
+    errors = operation.errors if operation.endpoint is None else operation.errors + _DOOR_ERRORS
     for status in sorted(set(errors)):
         kind = _error_of(operation)
         error: Any = references[kind]
