@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import parse_qs, unquote
 
 import msgspec
@@ -22,6 +22,7 @@ _WANTED = {
     "stream": "true or false",
     "num_ctx": f"a whole number from 1 to {_MAX_CONTEXT}",
 }
+_MAX_DIGITS = 18
 _SLICE_BYTES = 1 << 20
 
 # One item of a list and what follows it. JSON is known to be valid by then; possessive quantifiers
@@ -35,62 +36,49 @@ _is_list = re.compile(rb"\[\s*+[^-\d]").match  # of inputs: numbers would be the
 
 
 class Envelope(msgspec.Struct, frozen=True):
-    """What a request says of itself; None where it is silent."""
+    """What a request says of itself; None where it is silent. Nothing of its body is held by it."""
+
+    model: str | None = None
+    stream: bool | None = None
+    num_ctx: int | None = None
+    answer_tokens: int | None = None
+    """The most tokens that an answer may have; whether they are a number, the engine says.
+
+    Of several numbers the largest: which one counts is the engine's affair.
+    """
+    choices: int = 1
+    """How many answers the request asks for to each of its prompts."""
+    prompts: int = 1
+    """How many prompts it has, as far as they were looked at."""
+
+
+_ABSENT = msgspec.Raw(b"null")
+
+
+class _Fields(msgspec.Struct):
+    """As they stand in the body; those that may be anything are not made into objects."""
 
     model: str | None = None
     stream: bool | None = None
     num_ctx: _CONTEXT | None = None
-    max_tokens: Any = None
-    max_completion_tokens: Any = None
-    max_output_tokens: Any = None
-    n_predict: Any = None
-    n: Any = None
-    """How many answers; whether it is a number, the engine says."""
-
-    @property
-    def answer_tokens(self) -> int | None:
-        """The most tokens that an answer may have; whether they are a number, the engine says.
-
-        Of several numbers the largest: which one counts is the engine's affair.
-        """
-        most = 0
-        for each in (
-            self.max_tokens,
-            self.max_completion_tokens,
-            self.max_output_tokens,
-            self.n_predict,
-        ):
-            if each is not None and type(each) is int and each > most:
-                most = each
-        return most or None
-
-    @property
-    def choices(self) -> int:
-        """How many answers the request asks for to each of its prompts."""
-        return self.n if type(self.n) is int and self.n > 1 else 1
-
-    @property
-    def prompts(self) -> int:
-        """How many prompts it has, as far as they were looked at."""
-        return 1
+    max_tokens: msgspec.Raw = _ABSENT
+    max_completion_tokens: msgspec.Raw = _ABSENT
+    max_output_tokens: msgspec.Raw = _ABSENT
+    n_predict: msgspec.Raw = _ABSENT
+    n: msgspec.Raw = _ABSENT
 
 
-class _InputEnvelope(Envelope, frozen=True):
-    input: msgspec.Raw = msgspec.Raw(b"null")
+class _FieldsWithInput(_Fields):
+    input: msgspec.Raw = _ABSENT
 
 
-class _PromptEnvelope(Envelope, frozen=True):
-    prompt: msgspec.Raw = msgspec.Raw(b"null")
-
-    @property
-    def prompts(self) -> int:
-        content = memoryview(self.prompt)
-        return _count_items(content, MAX_PROMPTS) if _is_list(content) else 1
+class _FieldsWithPrompt(_Fields):
+    prompt: msgspec.Raw = _ABSENT
 
 
-_decode = msgspec.json.Decoder(Envelope).decode
-_decode_with_input = msgspec.json.Decoder(_InputEnvelope).decode
-_decode_with_prompt = msgspec.json.Decoder(_PromptEnvelope).decode
+_decode = msgspec.json.Decoder(_Fields).decode
+_decode_with_input = msgspec.json.Decoder(_FieldsWithInput).decode
+_decode_with_prompt = msgspec.json.Decoder(_FieldsWithPrompt).decode
 EMPTY = Envelope()
 
 
@@ -110,18 +98,43 @@ def read_envelope(
     if not body.isascii():
         _check_utf8(body)
     try:
+        if has_prompts:
+            fields = _decode_with_prompt(body)
+            return _envelope_of(fields, _count_prompts(fields.prompt))
         if not has_inputs:
-            return _decode_with_prompt(body) if has_prompts else _decode(body)
-        envelope = _decode_with_input(body)
+            return _envelope_of(_decode(body))
+        fields = _decode_with_input(body)
         if body.count(b",") >= MAX_EMBEDDING_INPUTS:
-            _check_inputs(envelope.input)
-        return envelope
+            _check_inputs(fields.input)
+        return _envelope_of(fields)
     except msgspec.ValidationError as error:
         raise _wrong_type(str(error)) from error
     except msgspec.DecodeError as error:
         raise InvalidRequest(_no_json(body, str(error))) from error
     except RecursionError as error:
         raise InvalidRequest("The body is nested too deeply.") from error
+
+
+def _envelope_of(fields: _Fields, prompts: int = 1) -> Envelope:
+    most = 0
+    for raw in (
+        fields.max_tokens,
+        fields.max_completion_tokens,
+        fields.max_output_tokens,
+        fields.n_predict,
+    ):
+        if raw is not _ABSENT and (tokens := _number(raw)) > most:
+            most = tokens
+    choices = 1 if fields.n is _ABSENT else _number(fields.n) or 1
+    return Envelope(fields.model, fields.stream, fields.num_ctx, most or None, choices, prompts)
+
+
+def _number(raw: msgspec.Raw) -> int:
+    """A whole number above 0, and not beyond what anybody could mean; 0 for all else."""
+    if len(raw) > _MAX_DIGITS:
+        return 0
+    text = bytes(raw)
+    return int(text) if text.isdigit() else 0
 
 
 def _read_outline(body: LargeBody, *, has_inputs: bool, has_prompts: bool) -> Envelope | None:
@@ -154,9 +167,7 @@ def _wrong_type(message: str) -> InvalidRequest:
     param = path.rstrip("`")
     if not separator:
         return InvalidRequest("The body has to be one JSON object.")
-    wanted = _WANTED.get(param)
-    problem = f"`{param}` has to be {wanted}." if wanted else f"The body is not valid: {message}."
-    return InvalidRequest(problem, param=param)
+    return InvalidRequest(f"`{param}` has to be {_WANTED[param]}.", param=param)
 
 
 def _no_json(body: bytes | bytearray, message: str) -> str:
@@ -175,6 +186,11 @@ def _check_inputs(raw: msgspec.Raw) -> None:
             f"`input` has more than {MAX_EMBEDDING_INPUTS} inputs, which is the limit.",
             param="input",
         )
+
+
+def _count_prompts(raw: msgspec.Raw) -> int:
+    content = memoryview(raw)
+    return _count_items(content, MAX_PROMPTS) if _is_list(content) else 1
 
 
 def _count_items(content: memoryview, limit: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import tracemalloc
 
 import pytest
@@ -31,6 +32,49 @@ def test_a_field_may_be_absent_or_null(body: bytes) -> None:
     assert (envelope.model, envelope.stream, envelope.num_ctx) == (None, None, None)
 
 
+@pytest.mark.parametrize(
+    ("body", "tokens"),
+    [
+        (b"{}", None),
+        (b'{"max_tokens":null,"n_predict":7}', 7),
+        (b'{"max_tokens":3,"max_completion_tokens":9,"max_output_tokens":5}', 9),
+        (b'{"max_tokens": 12 }', 12),
+        (b'{"max_tokens":-5}', None),
+        (b'{"max_tokens":0}', None),
+        (b'{"max_tokens":"5"}', None),
+        (b'{"max_tokens":5.0}', None),
+        (b'{"max_tokens":true}', None),
+        (b'{"max_tokens":[1e999,{"a":1}]}', None),
+        (b'{"max_tokens":' + b"9" * 5000 + b"}", None),
+        (b'{"max_tokens":1,"max_tokens":{}}', None),
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+def test_what_an_answer_may_have_is_read_where_it_is_a_number(
+    body: bytes, tokens: int | None
+) -> None:
+    assert read_envelope(body).answer_tokens == tokens
+
+
+def test_fields_that_may_be_anything_are_not_made_into_objects() -> None:
+    body = json.dumps({"n": [{"a": "b"}] * 100_000}).encode()
+    tracemalloc.start()
+    try:
+        read_envelope(body)
+        assert tracemalloc.get_traced_memory()[1] < 100_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("route", [{}, {"has_inputs": True}, {"has_prompts": True}])
+def test_an_envelope_holds_nothing_of_its_body(route: dict[str, bool]) -> None:
+    body = json.dumps({"model": "m", "n": 2, "input": ["a"], "prompt": ["a", "b"]}).encode()
+    before = sys.getrefcount(body)
+    envelope = read_envelope(body, **route)
+    assert envelope.choices == 2
+    assert sys.getrefcount(body) == before
+
+
 def test_of_a_field_that_stands_twice_the_last_one_counts() -> None:
     assert read_envelope(b'{"model":"a","model":"b"}').model == "b"
 
@@ -51,13 +95,12 @@ def test_names_are_read_whatever_they_are_written_in() -> None:
         (b'{"num_ctx":0}', "num_ctx"),
         (b'{"num_ctx":-1}', "num_ctx"),
         (b'{"num_ctx":99999999999}', "num_ctx"),
-        (b'{"max_tokens":[1e999]}', "max_tokens"),
     ],
 )
 def test_a_field_of_the_wrong_type_is_named(body: bytes, param: str) -> None:
     with pytest.raises(InvalidRequest) as raised:
         read_envelope(body)
-    assert (raised.value.param or "").startswith(param)
+    assert raised.value.param == param
     assert param in str(raised.value)
 
 

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from gglib_core.errors import InvalidRequest
 from gglib_proxy import envelope as envelopes
 from gglib_proxy import large_body
-from gglib_proxy.envelope import Envelope, read_envelope
+from gglib_proxy.envelope import read_envelope
 from gglib_proxy.large_body import PLACEHOLDER, SHORTEST_BYTES, SLICE_BYTES, LargeBody
 
 PIECE = 1 << 18
-LONGEST_NAME_BYTES = 6 * max(map(len, Envelope.__struct_fields__))
+LONGEST_NAME_BYTES = 6 * max(map(len, envelopes._Fields.__struct_fields__))
 """Where each letter is escaped."""
 BORDER_BYTES = 16
 SMALLEST_SLICE_BYTES = LONGEST_NAME_BYTES + 1 + BORDER_BYTES
