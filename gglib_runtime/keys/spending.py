@@ -20,7 +20,7 @@ from gglib_core.keys import KeyRingSource
 from gglib_core.rate_limiting import SpendHistory, Spending
 from gglib_core.rate_limits import InMemoryRateLimiter
 from gglib_core.rate_limits.periods import month_at
-from gglib_runtime.catalog.database import reading, writing
+from gglib_runtime.catalog.database import insert_into, reading, writing
 from gglib_runtime.generations.tables import generations
 from gglib_runtime.keys.tables import key_spending
 
@@ -55,7 +55,7 @@ def sum_up(engine: Engine, before: float) -> Sequence[Spending]:
             # Rows that were purged since are in the sum that is known.
             place = (each.key_id, each.model, each.day)
             if each.cost > known.get(place, 0.0):
-                _write(connection, each, is_known=place in known)
+                _write(connection, each)
                 known[place] = each.cost
         connection.execute(key_spending.delete().where(key_spending.c.day < month))
     return [
@@ -162,15 +162,15 @@ def _known(connection: Connection, since: int) -> dict[tuple[int, str, int], flo
     return {(row.key_id, row.model, row.day): row.cost for row in rows}
 
 
-def _write(connection: Connection, spent: Spending, *, is_known: bool) -> None:
-    columns = key_spending.c
-    if not is_known:
-        values = {"key_id": spent.key_id, "model": spent.model, "day": spent.day}
-        connection.execute(key_spending.insert().values(**values, cost=spent.cost))
-        return
-    place = (
-        columns.key_id == spent.key_id,
-        columns.model == spent.model,
-        columns.day == spent.day,
+def _write(connection: Connection, spent: Spending) -> None:
+    """Another gateway may have written the same sum since it was read; the larger one is true."""
+    statement = insert_into(key_spending, connection).values(
+        key_id=spent.key_id, model=spent.model, day=spent.day, cost=spent.cost
     )
-    connection.execute(key_spending.update().where(*place).values(cost=spent.cost))
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=list(key_spending.primary_key),
+            set_={"cost": statement.excluded.cost},
+            where=key_spending.c.cost < statement.excluded.cost,
+        )
+    )

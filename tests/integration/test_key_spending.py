@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import anyio
 import pytest
 import sqlalchemy as sa
+from sqlalchemy import event
 
 from gglib_core.errors import DatabaseError, QuotaExceeded
 from gglib_core.keys import Allowance, InMemoryKeyRing, KeyRing
@@ -17,6 +18,7 @@ from gglib_runtime.catalog.database import open_database
 from gglib_runtime.catalog.migration import upgrade
 from gglib_runtime.generations.rows import insert_rows, purge
 from gglib_runtime.keys.spending import SqlSpendHistory, open_spending, sum_up
+from gglib_runtime.keys.tables import key_spending
 from tests.generations import generation
 from tests.rate_limits import Clock, caller, demand, held, key, limiter
 
@@ -82,6 +84,26 @@ def test_what_was_summed_up_stays_when_its_records_are_purged(engine: sa.Engine)
     expected = [(1, "a", at(f"2031-03-0{day}"), cost) for day, cost in ((1, 1), (2, 4), (3, 8))]
     assert spent(engine, "2031-03-03T01:00:00") == expected
     assert spent(engine, "2031-03-03T01:00:00") == expected
+
+
+@pytest.mark.parametrize(("written", "kept"), [(0.5, 1.0), (7.0, 7.0)])
+def test_of_two_gateways_that_sum_up_at_once_the_larger_sum_counts(
+    postgres_url: str, written: float, kept: float
+) -> None:
+    other = {"key_id": 1, "model": "a", "day": at("2031-03-01"), "cost": written}
+    with open_database(postgres_url) as one, open_database(postgres_url) as two:
+        upgrade(one)
+        record(one, "2031-03-01T01:00:00", 1, model="a")
+
+        def be_faster(connection: object, cursor: object, statement: str, *_: object) -> None:
+            if statement.startswith("INSERT INTO key_spending"):
+                with two.begin() as faster:
+                    faster.execute(key_spending.insert().values(**other))
+
+        event.listen(one, "before_cursor_execute", be_faster)
+        sum_up(one, at("2031-03-01T02:00:00"))
+        with two.connect() as connection:
+            assert connection.execute(sa.select(key_spending.c.cost)).scalars().all() == [kept]
 
 
 def test_what_is_left_of_a_days_records_takes_nothing_back(engine: sa.Engine) -> None:
