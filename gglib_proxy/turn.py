@@ -65,7 +65,7 @@ class TurnTransport(asyncio.Transport):
             self._transport.write(kept)
 
     def write(self, data: bytes) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Write now or when the turn ends; what is kept is one piece, for memory to stay bounded."""
+        """Write now or when the turn ends; what is kept is one piece, so that memory is bounded."""
         if self._kept:
             self.settle()
             self._transport.write(data)
