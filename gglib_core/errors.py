@@ -125,9 +125,10 @@ class MissingCapability(RequestError):
         self.model = model
         self.needed = needed
         can = ", ".join(sorted(has)) or "nothing"
+        all_of_it = " ".join(f"--capability {word}" for word in sorted({*has, needed}))
         super().__init__(
             f"The model {model!r} cannot do {needed}; it can do {can}. If that is wrong, say so: "
-            f"gglib model edit {model} --capability {needed}"
+            f"gglib model edit {model} {all_of_it}"
         )
 
 

@@ -218,3 +218,8 @@ def test_large_limits_are_written_out() -> None:
 def test_it_is_said_whether_an_engine_failed_or_gglib_itself() -> None:
     assert "the engine of 'm'" in str(errors.UpstreamUnreachable("m", "refused"))
     assert "gglib's control plane" in str(errors.UpstreamUnreachable(None, "it has not started"))
+
+
+def test_what_a_model_can_do_is_not_lost_by_saying_what_else_it_can() -> None:
+    said = str(errors.MissingCapability("m", "embeddings", ["chat"]))
+    assert said.endswith(": gglib model edit m --capability chat --capability embeddings")
