@@ -1,7 +1,7 @@
 """What to use here instead of paths that other servers have.
 
-For people who come with a client of Ollama, LM Studio or llama-swap, or ask for what llama.cpp
-cannot do. Not here: paths that are merely misspelt.
+For people who come with a client of Ollama, LM Studio, llama-swap or LiteLLM, or ask for what
+llama.cpp cannot do. Not here: paths that are merely misspelt.
 """
 
 from __future__ import annotations
@@ -27,6 +27,10 @@ _HINTS = tuple(
         (r"/running", "GET /v1/models has the state of each model."),
         (r"/(unload|api/models/unload(/.*)?)", "POST /models/unload unloads one model, or all."),
         (r"/logs(/.*)?", "GET /admin/logs?model=MODEL has what a model's engine printed."),
+        (r"/key/\w+", "POST /admin/keys makes an API key, and GET /admin/keys lists them."),
+        (r"(/global)?/spend(/.*)?", "GET /v1/generations has what each request cost."),
+        (r"(/v1)?/model/info", "GET /v1/models has what is known of each model."),
+        (r"/health/(readiness|liveliness)", "GET /ready and GET /live are for probes."),
         (rf"/v1/({_NOT_SERVED})(/.*)?", "llama.cpp's server does not do that."),
     )
 )

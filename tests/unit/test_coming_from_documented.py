@@ -51,6 +51,14 @@ def test_every_command_is_one(command: str) -> None:
 
 
 def test_paths_of_others_are_answered_as_the_page_says() -> None:
-    for path in ("/api/chat", "/api/tags", "/running", "/unload", "/logs"):
+    for path in (
+        "/api/chat",
+        "/api/tags",
+        "/running",
+        "/unload",
+        "/logs",
+        "/key/generate",
+        "/spend/logs",
+    ):
         assert path in " ".join(there for there, _ in ROWS)
         assert foreign_path_hint(path) is not None
