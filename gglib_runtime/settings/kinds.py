@@ -29,7 +29,7 @@ _SWITCHED = {
     **dict.fromkeys(("true", "yes", "on", "1"), True),
     **dict.fromkeys(("false", "no", "off", "0"), False),
 }
-_URL_PASSWORD = re.compile(r"(://[^:/@]*:).*(?=@)|(password=)[^&]*", re.DOTALL)
+_URL_PASSWORD = re.compile(r"(//[^:/@]*:).*(?=@)|(password=)[^&]*", re.DOTALL)
 
 
 class WrongValue(ValueError):
@@ -358,4 +358,9 @@ class DatabaseUrl:
         return text
 
     def show(self, value: object) -> str:
-        return _URL_PASSWORD.sub(lambda found: f"{found[1] or found[2]}***", str(value))
+        return without_password(str(value))
+
+
+def without_password(text: str) -> str:
+    """The text, which may hold a URL, with `***` for the URL's password."""
+    return _URL_PASSWORD.sub(lambda found: f"{found[1] or found[2]}***", text)

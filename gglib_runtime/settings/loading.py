@@ -19,7 +19,7 @@ from typing import Any
 from gglib_core.errors import ConfigError
 from gglib_runtime.paths import DataPaths, default_config_file, default_data_dir
 from gglib_runtime.settings.foreign_variables import foreign_values
-from gglib_runtime.settings.kinds import DatabaseUrl, WrongValue
+from gglib_runtime.settings.kinds import DatabaseUrl, WrongValue, without_password
 from gglib_runtime.settings.overrides import read_overrides
 from gglib_runtime.settings.schema import Settings, contradictions, declarations
 
@@ -247,9 +247,12 @@ def _problem(entry: _Entry, reason: str) -> str:
 
 def _shown(entry: _Entry) -> str:
     declaration = declarations().get(entry.key)
-    if declaration is not None and isinstance(declaration.kind, DatabaseUrl):
-        return repr(declaration.kind.show(entry.raw))
-    shown = repr(entry.raw)
+    # What has no name of a setting may be a database's URL with a misspelt one.
+    may_have_password = declaration is None or isinstance(declaration.kind, DatabaseUrl)
+    raw = entry.raw
+    if may_have_password and isinstance(raw, str):
+        raw = without_password(raw)
+    shown = repr(raw)
     return shown if len(shown) <= 80 else f"{shown[:77]}..."
 
 

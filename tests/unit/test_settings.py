@@ -187,6 +187,15 @@ def test_the_mode_of_a_socket_is_octal(tmp_path: Path, raw: str) -> None:
     assert declarations()["unix_socket_mode"].show(0o660) == "0660"
 
 
+@pytest.mark.parametrize("key", ["database_url", "databse_url"])
+@pytest.mark.parametrize("url", ["//joe:secret@host", "mysql://joe:secret@host/name"])
+def test_a_password_is_not_shown_where_its_url_is_wrong(key: str, url: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_settings(environ={}, flags={key: url})
+    assert "joe:***@host" in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
 def test_a_password_is_never_shown(tmp_path: Path) -> None:
     url = "postgresql://joe:se/c@ret@host/name?password=se%20cret&x=y"
     kind = declarations()["database_url"].kind
