@@ -39,8 +39,10 @@ _CLEARABLE = {
     "--clear",
     "cleared",
     type=click.Choice(list(_CLEARABLE)),
+    metavar="WORD",
     multiple=True,
-    help="Have it as it is by default: all models, no end, the server's limit. May be repeated.",
+    help="Have it as it is by default: all models, no end, the server's limit. May be repeated. "
+    f"WORD is one of: {', '.join(_CLEARABLE)}.",
 )
 @as_json
 @with_settings()

@@ -47,8 +47,10 @@ if TYPE_CHECKING:
     "--clear",
     "cleared",
     type=click.Choice(list(CLEARABLE)),
+    metavar="WORD",
     multiple=True,
-    help="Take a value away, or all of them; the default is back. May be repeated.",
+    help="Take a value away, or all of them; the default is back. May be repeated. "
+    f"WORD is one of: {', '.join(CLEARABLE)}.",
 )
 @as_json
 @with_settings()

@@ -68,6 +68,7 @@ def test_every_command_explains_itself(path: str, command: click.Command) -> Non
     assert command.get_short_help_str(200).endswith((".", ")"))
     for option in options_of(command):
         assert option in result.stdout
+    assert all(len(line) <= 80 for line in result.stdout.splitlines())
 
 
 @pytest.mark.parametrize("group", [[], ["model"], ["key"]])
