@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, unquote
 import msgspec
 
 from gglib_core.errors import InvalidRequest
-from gglib_proxy.large_body import PLACEHOLDER, LargeBody
+from gglib_proxy.large_body import SUBSTITUTES, LargeBody
 
 MAX_EMBEDDING_INPUTS = 2048
 MAX_PROMPTS = 2048
@@ -25,12 +25,13 @@ _WANTED = {
 _MAX_DIGITS = 18
 _SLICE_BYTES = 1 << 20
 
-# One item of a list and what follows it. JSON is known to be valid by then; possessive quantifiers
-# keep the matcher from remembering where it might turn back, which a long item would make dear.
+# One item of a list and what follows it; a list with a number among its items is one prompt, of
+# texts and tokens. JSON is known to be valid by then; possessive quantifiers keep the matcher from
+# remembering where it might turn back, which a long item would make dear.
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _FLAT = rb'(?:[^"\[\]{}]++|' + _STRING + rb")*+"
 _item = re.compile(
-    rb"\s*+(?:%b|\[%b\]|\{%b\}|[^\s,\[\]{}\"]++)\s*+([,\]])" % (_STRING, _FLAT, _FLAT), re.DOTALL
+    rb"\s*+(?:%b|\[%b\]|\{%b\}|[a-z]++)\s*+([,\]])" % (_STRING, _FLAT, _FLAT), re.DOTALL
 ).match
 _is_list = re.compile(rb"\[\s*+[^-\d]").match  # of inputs: numbers would be the tokens of one
 
@@ -139,14 +140,15 @@ def _number(raw: msgspec.Raw) -> int:
 
 def _read_outline(body: LargeBody, *, has_inputs: bool, has_prompts: bool) -> Envelope | None:
     """The envelope of a body whose outline shows that it is valid, and what it says of itself."""
-    outline = body.outline
+    outline = body.take_outline()
     if outline is None:
         return None
     try:
         envelope = read_envelope(outline, has_inputs=has_inputs, has_prompts=has_prompts)
     except InvalidRequest:
         return None  # the body itself will tell why, if it is not valid either
-    return None if PLACEHOLDER in (envelope.model or "") else envelope
+    name = envelope.model or ""
+    return None if any(each in name for each in SUBSTITUTES) else envelope
 
 
 def _check_utf8(body: bytes | bytearray) -> None:

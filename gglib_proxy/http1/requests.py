@@ -105,6 +105,7 @@ class RequestReader:
 
     __slots__ = (
         "_body",
+        "_body_bytes",
         "_headers",
         "_in_head",
         "_is_body_plain",
@@ -163,8 +164,9 @@ class RequestReader:
         self._overhead_lines = 0
         self._start_line = b""
         self._body: bytes | LargeBody = b""
+        self._body_bytes = 0  # that have come
         self.partial_body_bytes = 0
-        """How much of an incomplete request's body is held."""
+        """How much is held of an incomplete request's body, and beside it to check it."""
 
     def close(self) -> None:
         """Read nothing more; let go of the parser and the sink, which refer to this reader.
@@ -219,9 +221,9 @@ class RequestReader:
                 if length is None:
                     at = self._feed_chunks(data, at)
                 elif self._is_body_plain:
-                    at = self._take_body(data, at, at + length - self.partial_body_bytes, length)
+                    at = self._take_body(data, at, at + length - self._body_bytes, length)
                 else:
-                    at = self._parse(data, at, at + length - self.partial_body_bytes)
+                    at = self._parse(data, at, at + length - self._body_bytes)
 
     def _feed_head(self, data: bytes, at: int) -> int:
         """Parse a whole head if it is there and within the limits, else one line."""
@@ -266,7 +268,7 @@ class RequestReader:
         """A body of known length, behind a head that came again."""
         end = min(end, len(data))
         self.on_body(data[at:end])
-        if self.partial_body_bytes == length:
+        if self._body_bytes == length:
             self._is_body_plain = False
             self.on_message_complete()
         return end
@@ -295,10 +297,10 @@ class RequestReader:
         """Parse a line of a chunked body or its trailer; chunks are lines among others."""
         room = at + self._max_header_bytes - self._overhead_bytes + 1
         end = data.find(b"\n", at, room) + 1 or min(len(data), room)
-        known = self.partial_body_bytes
+        known = self._body_bytes
         self._parse(data, at, end)
         if self._request is not None:
-            gained = self.partial_body_bytes - known
+            gained = self._body_bytes - known
             self._overhead_bytes = end - at + (-gained if gained else self._overhead_bytes)
             if self._overhead_bytes > self._max_header_bytes:
                 raise self._head_too_large()
@@ -404,18 +406,20 @@ class RequestReader:
         )
 
     def on_body(self, body: bytes) -> None:
-        self.partial_body_bytes += len(body)
-        if self.partial_body_bytes > self._max_body_bytes:
+        self._body_bytes += len(body)
+        if self._body_bytes > self._max_body_bytes:
             self._refusal = self._body_too_large()
             raise self._refusal
         if not self._body:
             self._body = body
+            self.partial_body_bytes = len(body)
             return
         if isinstance(self._body, bytes):
             first, self._body = self._body, LargeBody()
             self._body.add(first)
         self._body.add(body)
-        if self.partial_body_bytes % _TURN_BYTES < len(body) and self._sink is not None:
+        self.partial_body_bytes = self._body_bytes + self._body.outline_bytes
+        if self._body_bytes % _TURN_BYTES < len(body) and self._sink is not None:
             self._sink.much_received()
 
     def on_message_complete(self) -> None:

@@ -228,6 +228,7 @@ def test_inputs_count_only_where_there_is_a_limit() -> None:
         (b'{"prompt":[], "n":"2"}', 1, 1),
         (b'{"prompt":["a","b"], "n":-2}', 2, 1),
         (b'{"prompt":{"x":["a","b"]}, "n":true}', 1, 1),
+        (b'{"prompt":["a", 1, 2, 3, 4]}', 2, 1),
         (b'{"prompt":[' + b'"x",' * 4000 + b'"x"]}', 2048, 1),
     ],
 )

@@ -16,7 +16,7 @@ from gglib_core.errors import InvalidRequest
 from gglib_proxy import envelope as envelopes
 from gglib_proxy import large_body
 from gglib_proxy.envelope import read_envelope
-from gglib_proxy.large_body import PLACEHOLDER, SHORTEST_BYTES, SLICE_BYTES, LargeBody
+from gglib_proxy.large_body import NUMBERS, SHORTEST_BYTES, SLICE_BYTES, TEXT, LargeBody
 
 PIECE = 1 << 18
 LONGEST_NAME_BYTES = 6 * max(map(len, envelopes._Fields.__struct_fields__))
@@ -59,14 +59,26 @@ def reading(body: bytes | LargeBody, route: dict[str, bool]) -> Any:
 
 # Any text at all: with small slices, so that small texts have many
 
-UNITS = ["A", "f", "0", "1,", "-", " ", "/", "[", "]", "{}", '"a",', '"A":1,', PLACEHOLDER]
+UNITS = ["A", "f", "0", "1,", "-", " ", "/", "[", "]", "{}", '"a",', '"A":1,', TEXT, NUMBERS]
+UNITS += ["1, 2],[3, ", "12, -3.5e7,", "[[0],[1]],", "0, true,", ",", "01,", "1]", "[2"]
 UNITS += ["é", "😀", "A B\\t", "\\n", "\\\\", '\\"', "\\u4e2d", "\\ud83d\\ude00"]
 LONG = st.builds(lambda unit, count: unit * count, st.sampled_from(UNITS), st.integers(1, 400))
-TEXT = st.one_of(LONG, st.text(max_size=6).map(lambda text: json.dumps(text)[1:-1]))
-STRING = st.lists(TEXT, max_size=4).map(lambda texts: '"' + "".join(texts) + '"')
+ANY_TEXT = st.one_of(LONG, st.text(max_size=6).map(lambda text: json.dumps(text)[1:-1]))
+STRING = st.lists(ANY_TEXT, max_size=4).map(lambda texts: '"' + "".join(texts) + '"')
 NUMBER = st.sampled_from(["0", "12", "-3", "1e999", "9" * 90, "1.5", "true", "false", "null"])
+UNIT = st.one_of(
+    NUMBER.map(lambda number: [number]),
+    st.lists(NUMBER, max_size=4).map(lambda numbers: [f"[{','.join(numbers)}]"]),
+    st.lists(NUMBER | STRING, min_size=1, max_size=4),
+)
+NUMBERS_IN_LISTS = st.builds(
+    lambda unit, count, joint: "[" + joint.join(unit * count) + "]",
+    UNIT,
+    st.integers(1, 300),
+    st.sampled_from([",", ", ", " ,\n"]),
+)
 VALUE = st.recursive(
-    STRING | NUMBER,
+    STRING | NUMBER | NUMBERS_IN_LISTS,
     lambda values: st.one_of(
         st.lists(values, max_size=8).map(lambda items: "[" + ",".join(items) + "]"),
         st.lists(st.tuples(STRING, values), max_size=4).map(
@@ -100,7 +112,7 @@ def compare(body: bytes, sizes: list[int], slice_bytes: int, route: dict[str, bo
         patch.setattr(large_body, "_BORDER_BYTES", BORDER_BYTES)
         patch.setattr(large_body, "SHORTEST_BYTES", LONGEST_NAME_BYTES + 1)
         patch.setattr(envelopes, "MAX_EMBEDDING_INPUTS", 3)
-        patch.setattr(envelopes, "MAX_PROMPTS", 3)
+        patch.setattr(envelopes, "MAX_PROMPTS", 50)
         assert reading(in_pieces(body, sizes), route) == reading(body, route)
 
 
@@ -114,6 +126,28 @@ def compare(body: bytes, sizes: list[int], slice_bytes: int, route: dict[str, bo
 @example(b'{"model":"%b"}' % (b"A" * 999), [], 200, {})
 @example(b'{"model":"b","a":"%b","model":"%b"}' % (b"A" * 500, b"c" * 300), [], 200, {})
 @example(b'{"prompt":["%b","%b"]}' % (b"A" * 500, b",B" * 300), [], 200, {"has_prompts": True})
+@example(b'{"model":"%b"}' % (b"1," * 500), [], 200, {})
+@example(b'{"model":"m","x":{"a":%b:1}}' % (b"1," * 500), [], 200, {})
+@example(b'{"model":"m","x":[%b  ,%b1]}' % (b"1," * 500, b"  " * 300), [], 200, {})
+@example(b'{"model":"m","num_ctx":%b5}' % (b"1" * 900), [], 200, {})
+@example(b'{"prompt":["a",%b2]}' % (b"1," * 500), [], 200, {"has_prompts": True})
+@example(b'{"prompt":["a",%b2]}' % (b"null," * 500), [], 200, {"has_prompts": True})
+@example(b'{"prompt":[[7],%b[1]]}' % (b"[1]," * 500), [], 200, {"has_prompts": True})
+@example(b'{"input":[[7],%b[1]]}' % (b"[1]," * 500), [], 200, {"has_inputs": True})
+@example(b'{"input":[[7],%b[1]]}' % (b"[[1]]," * 500), [], 200, {"has_inputs": True})
+@example(b'{"prompt":[[7],%b[1]]}' % (b"[1, 2]," * 40), [], 200, {"has_prompts": True})
+@example(b'{"prompt":[[7],%b[1]]}' % (b"[1, 2], " * 40), [], 200, {"has_prompts": True})
+@example(b'{"prompt":[[7],%b[1]]}' % (b"[1, 2][3, 4]," * 40), [], 200, {"has_prompts": True})
+@example(b'{"model":"m","x":[%b]}' % (b"1," * 40 + b" " * 90 + b",2,3" * 90), [], 200, {})
+@example(b'{"prompt":["a",null,null%b]}' % (b",1" * 200), [], 200, {"has_prompts": True})
+@example(b'{"prompt":["a",1,null%b]}' % (b",1" * 200), [], 200, {"has_prompts": True})
+@example(b'{"prompt":["a"%b]}' % (b",[1, 2, 3,null, 4, 5]" * 20), [], 200, {"has_prompts": True})
+@example(b'{"x":["a%b",2,"b",3%b"]}' % (b",1" * 200, b",1" * 200), [], 200, {})
+@example(b'{"x":"%b1,1,"b",2,2%b"}' % (b" " * 183, b",1" * 200), [], 200, {})
+@example(b'{"x":"%b1,1,\n2,2%b"}' % (b" " * 183, b",1" * 200), [], 200, {})
+@example(b'{"input":[[7%b]]}' % (b",1],[2,3,4,5" * 500), [], 200, {"has_inputs": True})
+@example(b'{"input":[[7%b]]}' % (b",1],[],[2" * 500), [], 200, {"has_inputs": True})
+@example(b'{"input":[[7%b]]}' % (b",1,],[2" * 500), [], 200, {"has_inputs": True})
 def test_what_is_read_is_what_the_whole_text_says(
     body: bytes, sizes: list[int], slice_bytes: int, route: dict[str, bool]
 ) -> None:
@@ -124,10 +158,15 @@ def test_what_is_read_is_what_the_whole_text_says(
 @given(
     text=damaged(),
     cut=st.integers(0, 400),
-    unit=st.sampled_from([b"z", b"A", b"0", b" ", b"\x7f", b"[", b",", "é".encode()]),
+    unit=st.sampled_from(
+        [b"z", b"A", b"0", b" ", b"\x7f", b"[", b",", b"0,", b"1],[", "é".encode()]
+    ),
     slices=st.integers(1, 3),
 )
 @example(b'{"a":1}', 6, b"z", 1)
+@example(b'{"a":[1]}', 7, b",0", 2)
+@example(b'{"a":[1]}', 7, b"0,", 1)
+@example(b'{"a":1}', 6, b",0", 1)
 @example(b'{"a":1}', 6, b"A", 2)
 @example(b'{"a":1}', 5, b"z", 1)
 @example(b'{"a":1}', 6, b"\x7f", 1)
@@ -144,7 +183,8 @@ def test_slices_that_are_cut_in_the_worst_of_places_change_nothing(
     run = (unit * len(before))[: len(before)] * slices
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(large_body, "_border", lambda *_: None)
-        compare(before + run + text[cut:], [], len(before), {})
+        body = before + run + text[cut:]
+        compare(body, [len(before)] * (1 + slices), len(before), {})
 
 
 def test_no_name_of_a_field_is_ever_left_out() -> None:
@@ -162,6 +202,10 @@ def chat(content: Any) -> dict[str, Any]:
     return {"model": "m", "messages": [{"role": "user", "content": content}], "stream": True}
 
 
+def tokens(count: int) -> list[int]:
+    return random.Random(count).choices(range(150_000), k=count)
+
+
 LARGE = {
     "an image": json.dumps(chat([{"type": "image_url", "image_url": {"url": image(3_000_000)}}])),
     "many images": json.dumps(
@@ -173,6 +217,17 @@ LARGE = {
     "pairs of escapes": json.dumps(chat("😀 😀😀" * 100_000)),
     "text in UTF-8": json.dumps(chat("中文字é😀 x" * 200_000), ensure_ascii=False),
     "inputs": json.dumps({"model": "m", "stream": True, "input": [image(6000)] * 300}),
+    "tokens": json.dumps({"input": tokens(400_000), "model": "m", "stream": True}),
+    "tokens after the rest": json.dumps({"model": "m", "stream": True, "input": tokens(400_000)}),
+    "tokens of many inputs": json.dumps(
+        {"input": [tokens(n) for n in range(2, 900)], "model": "m", "stream": True}
+    ),
+    "tokens without blanks": json.dumps(
+        {"input": [tokens(500)] * 900, "model": "m", "stream": True}, separators=(",", ":")
+    ),
+    "a vector": json.dumps(
+        {"x": [random.Random(1).gauss() for _ in range(200_000)], "model": "m", "stream": True}
+    ),
 }
 
 
@@ -180,9 +235,10 @@ LARGE = {
 def test_of_what_is_usual_nearly_nothing_is_looked_at_twice(kind: str) -> None:
     text = LARGE[kind].encode()
     body = received(text)
+    outline_bytes = body.outline_bytes
     assert reading(body, {}) == reading(text, {}) == ("m", True, None, None, 1, 1)
-    assert body.outline is not None
-    assert len(body.outline) < 2 * SLICE_BYTES + len(text) // 20
+    assert 0 < outline_bytes < 2 * SLICE_BYTES + len(text) // 20
+    body = received(text)
     body.pieces[-2] = b"\0"  # which would be found, if the body itself were read
     assert reading(body, {})[0] == "m"
 
@@ -195,19 +251,17 @@ def test_inputs_are_counted_in_the_outline() -> None:
     for count in (most, most + 1):
         body = of_inputs(count)
         large = received(body)
-        assert large.outline is not None
-        assert len(large.outline) < len(body) // 20
+        assert 0 < large.outline_bytes < len(body) // 20
         assert reading(large, {"has_inputs": True}) == reading(body, {"has_inputs": True})
 
 
 def test_a_name_of_any_length_comes_out_whole() -> None:
-    name = "x" * 300_000
-    assert read_envelope(received(json.dumps({"model": name}).encode())).model == name
+    for name in ("x" * 300_000, "1,2," * 100_000, NUMBERS * 80_000):
+        assert read_envelope(received(json.dumps({"model": name}).encode())).model == name
 
 
-@pytest.mark.parametrize("damage", [b"\x00", b'"', b"\\x", b"\xff", b"\\ud800"])
-def test_damage_anywhere_in_a_large_body_is_found(damage: bytes) -> None:
-    text = LARGE["an image"].encode()
+def expect_damage_to_be_found(kind: str, damage: bytes) -> None:
+    text = LARGE[kind].encode()
     for at in range(200, len(text) - 200, 597_001):
         broken = text[:at] + damage + text[at + len(damage) :]
         said = reading(received(broken), {})
@@ -215,18 +269,39 @@ def test_damage_anywhere_in_a_large_body_is_found(damage: bytes) -> None:
         assert said[0].startswith("The body is not")
 
 
+@pytest.mark.parametrize("damage", [b"\x00", b'"', b"\\x", b"\xff", b"\\ud800"])
+def test_damage_anywhere_in_a_large_body_is_found(damage: bytes) -> None:
+    expect_damage_to_be_found("an image", damage)
+
+
+@pytest.mark.parametrize("damage", [b"\x00", b'"', b"\x7f", b"[", b"]", b"][", b",,", b"true"])
+@pytest.mark.parametrize("kind", ["tokens", "tokens of many inputs"])
+def test_damage_anywhere_in_many_numbers_is_found(kind: str, damage: bytes) -> None:
+    expect_damage_to_be_found(kind, damage)
+
+
 def test_a_body_of_small_values_has_no_outline() -> None:
     """It would be as long as the body, and take its memory once more."""
     body = json.dumps({"model": "m", "x": [{"a": "b"}] * 800_000}).encode()
     large = received(body)
-    assert large.outline is None
+    assert large.outline_bytes == 0
+    assert large.take_outline() is None
     assert reading(large, {}) == reading(body, {})
+
+
+def test_an_outline_is_held_until_it_is_read() -> None:
+    body = received(LARGE["text"].encode())
+    assert body.outline_bytes > 0
+    read_envelope(body)
+    assert body.outline_bytes == 0
+    assert body.take_outline() is None
 
 
 def test_a_body_that_is_not_large_has_no_outline() -> None:
     body = json.dumps(chat("x" * 1000)).encode()
     large = in_pieces(body, [100, 200])
-    assert large.outline is None
+    assert large.outline_bytes == 0
+    assert large.take_outline() is None
     assert reading(large, {}) == reading(body, {})
 
 

@@ -51,6 +51,28 @@ def test_chunks_are_read_in_turns_too() -> None:
     assert turns(head, *chunks, b"0\r\n\r\n") == len(BODY) // PIECE
 
 
+def test_what_is_held_to_check_a_body_counts_as_held() -> None:
+    body = json.dumps({"model": "chat", "x": [{"a": "b"}] * 300_000}).encode()
+
+    async def play() -> None:
+        network = MemoryNetwork(Limits())
+        network.transport.receive(HEAD.replace(b"%d" % len(BODY), b"%d" % len(body)))
+        held: list[int] = []
+        for at in range(0, len(body) - PIECE, PIECE):
+            network.transport.receive(body[at : at + PIECE])
+            held.append(network.plane.buffered_bytes - at - PIECE)
+            await network.turn()
+        assert held[0] == 0
+        assert PIECE < held[1] < max(held) < 5 * PIECE
+        assert held[-1] == 0  # an outline that would be as long as the body is given up
+        network.transport.lose(None)
+        await network.turn(3)
+        await network.aclose()
+        assert (network.plane.buffered_bytes, network.bugs) == (0, [])
+
+    asyncio.run(play())
+
+
 def test_no_more_is_read_until_others_had_their_turn() -> None:
     async def play() -> None:
         network = MemoryNetwork(Limits())
