@@ -66,11 +66,12 @@ def model_argument(
         metavar="MODEL",
         required=required,
         nargs=-1 if many else 1,
-        shell_complete=_complete,
+        shell_complete=complete_models,
     )
 
 
-def _complete(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+def complete_models(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+    """The names that begin so, for shells."""
     import os
     from pathlib import Path
 

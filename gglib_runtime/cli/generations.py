@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gglib_runtime.cli.catalog import name_on_record
+from gglib_runtime.cli.catalog import complete_models, name_on_record
 from gglib_runtime.cli.failures import CommandFailed
+from gglib_runtime.cli.key_store import complete_keys
 from gglib_runtime.cli.options import as_json, with_settings
 from gglib_runtime.cli.output import note, print_facts, print_json, print_table
 
@@ -56,8 +57,20 @@ def _moment(context: click.Context, parameter: click.Parameter, text: str | None
 @click.command()
 @click.option("-f", "--follow", "is_followed", is_flag=True, help="Go on with new ones.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV: all of them, without --limit.")
-@click.option("--model", "model", metavar="MODEL", help="Those of one model alone.")
-@click.option("--key", "key", metavar="KEY", help="Those of one API key: its name, id or mask.")
+@click.option(
+    "--model",
+    "model",
+    metavar="MODEL",
+    shell_complete=complete_models,
+    help="Those of one model alone.",
+)
+@click.option(
+    "--key",
+    "key",
+    metavar="KEY",
+    shell_complete=complete_keys,
+    help="Those of one API key: its name, id or mask.",
+)
 @click.option("--failed", "is_failed", is_flag=True, help="Those alone that failed.")
 @click.option(
     "--since",

@@ -35,11 +35,12 @@ def key_argument(*, many: bool = False) -> Callable[[Callable[..., Any]], Callab
         metavar="NAME",
         required=True,
         nargs=-1 if many else 1,
-        shell_complete=_complete,
+        shell_complete=complete_keys,
     )
 
 
-def _complete(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+def complete_keys(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+    """The names that begin so, for shells."""
     import os
     from pathlib import Path
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gglib_runtime.cli.catalog import name_on_record
+from gglib_runtime.cli.catalog import complete_models, name_on_record
 from gglib_runtime.cli.options import as_json, with_settings
 from gglib_runtime.cli.output import note, print_json, print_table
 
@@ -29,7 +29,13 @@ if TYPE_CHECKING:
     show_default=True,
     help="How many of the last ones.",
 )
-@click.option("--model", "name", metavar="MODEL", help="Those of one model alone.")
+@click.option(
+    "--model",
+    "name",
+    metavar="MODEL",
+    shell_complete=complete_models,
+    help="Those of one model alone.",
+)
 @as_json
 @with_settings()
 def swaps(

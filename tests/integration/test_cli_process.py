@@ -153,6 +153,8 @@ def test_shells_complete_commands_options_and_models(shell: Shell, tmp_path: Pat
     assert completed("gglib model show ") == ["gpt-4", "tiny-a"]
     assert completed("gglib model show t") == ["tiny-a"]
     assert completed("gglib completion f") == ["fish"]
+    assert completed("gglib swaps --model t") == ["tiny-a"]
+    assert completed("gglib generations --model g") == ["gpt-4"]
 
 
 def test_a_completion_that_cannot_look_is_silent(shell: Shell, tmp_path: Path) -> None:
