@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import time
 from base64 import b64encode
 from pathlib import Path
@@ -30,6 +31,11 @@ def _vision_body(model: str) -> bytes:
     return json.dumps({"model": model, "messages": messages}).encode()
 
 
+def _token_body(model: str) -> bytes:
+    tokens = random.Random(1).choices(range(150_000), k=_BODY_BYTES // 8)
+    return json.dumps({"model": model, "messages": [], "x": tokens}).encode()
+
+
 async def measure_bodies(directory: Path, models: list[Path], scale: Scale, report: Report) -> None:
     engine = engine_script(directory, "benchmarks.stream_engine")
     report.section("bodies of 20 MB")
@@ -38,17 +44,19 @@ async def measure_bodies(directory: Path, models: list[Path], scale: Scale, repo
         await _send(proxy.port, message)
         others = chat_body("model-a")
         await keep_busy(proxy.port, CHAT, others, connections=_OTHERS, seconds=1)
-        await _cost(proxy, message, scale, report)
+        await _cost(proxy, "one after the other", message, scale, report)
+        tokens = request_bytes(CHAT, _token_body("model-b"))
+        await _cost(proxy, "the same of tokens' numbers", tokens, scale, report)
         await _disturbance(proxy, message, others, scale, report)
 
 
-async def _cost(proxy: Server, message: bytes, scale: Scale, report: Report) -> None:
+async def _cost(proxy: Server, what: str, message: bytes, scale: Scale, report: Report) -> None:
     before, rss = proxy.cpu_seconds(), proxy.rss_bytes()
     proxy.forget_peak()
     seconds = [await _send(proxy.port, message) for _ in range(scale.bodies)]
     cpu = (proxy.cpu_seconds() - before) / scale.bodies
     report.add(
-        "one after the other",
+        what,
         {"copies": at_most(2)},
         p50_ms=1e3 * quantile(seconds, 0.5),
         cpu_ms=1e3 * cpu,

@@ -204,6 +204,7 @@ def test_inputs_are_counted_and_one_too_many_is_refused(item: str) -> None:
         json.dumps([-1] * 5000),
         json.dumps(["a, " * 5000] * 10),
         json.dumps([list(range(5000))] * 3),
+        json.dumps(["a", *range(5000), "b"]),
         "null",
         "[]",
         "5",
