@@ -37,8 +37,8 @@ _EDGE_BYTES = 256
 """Of a slice of numbers, at either end: there two of one list have to be beside each other."""
 _NO_NUMBERS = b'"{\n\r\t'
 """What strings and objects have, and blanks that may not stand in strings."""
-_text = TEXT.encode()
-_numbers = NUMBERS.encode()
+_FOR_TEXT = TEXT.encode()
+_FOR_NUMBERS = NUMBERS.encode()
 _decode_string = msgspec.json.Decoder(str).decode
 _check = msgspec.json.Decoder(msgspec.Raw).decode
 
@@ -167,7 +167,7 @@ def _substitute(string: bytes) -> bytes | None:
         _decode_string(string)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
-    return _text
+    return _FOR_TEXT
 
 
 def _without_numbers(text: bytes) -> bytes | None:
@@ -187,4 +187,4 @@ def _without_numbers(text: bytes) -> bytes | None:
         _check(b"[%b]" % numbers)
     except msgspec.DecodeError:
         return None
-    return text[:start] + b"],[".join([_numbers] * len(lists)) + text[end:]
+    return text[:start] + b"],[".join([_FOR_NUMBERS] * len(lists)) + text[end:]
