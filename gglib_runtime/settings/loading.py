@@ -165,8 +165,11 @@ def load_settings(
 def _config_file(config_path: Path | None, environ: Mapping[str, str]) -> Path | None:
     named = _named_file(config_path, environ)
     path = named or default_config_file()
-    if path.exists():
-        return path
+    try:
+        if path.exists():
+            return path
+    except OSError as error:  # a directory on its way may be closed to us
+        raise ConfigError(f"The settings file {path} cannot be read: {error.strerror}.") from error
     if named is not None:
         raise ConfigError(f"There is no settings file {path}.")
     return None
@@ -182,8 +185,10 @@ def _file_entries(path: Path) -> Iterator[_Entry]:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"The settings file {path} cannot be read: {error}.") from error
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # also of numbers with thousands of digits
         raise ConfigError(f"The settings file {path} is not valid TOML: {error}.") from error
+    except RecursionError as error:
+        raise ConfigError(f"The settings file {path} is nested too deeply.") from error
     origin = Origin(Layer.FILE, str(path))
     for key, raw in document.items():
         yield _Entry(key, raw, origin, path.parent)
@@ -224,6 +229,8 @@ def _judge(entries: Iterable[_Entry]) -> _Verdict:
             verdict.origins[entry.key] = entry.origin
         except ValueError as error:
             verdict.problems.append((entry.key, _problem(entry, str(error))))
+        except RecursionError:
+            verdict.problems.append((entry.key, _problem(entry, "it is nested too deeply")))
     return verdict
 
 
@@ -252,7 +259,10 @@ def _shown(entry: _Entry) -> str:
     raw = entry.raw
     if may_have_password and isinstance(raw, str):
         raw = without_password(raw)
-    shown = repr(raw)
+    try:
+        shown = repr(raw)
+    except (RecursionError, ValueError):  # nested too deeply, or a number of too many digits
+        return "…"
     return shown if len(shown) <= 80 else f"{shown[:77]}..."
 
 

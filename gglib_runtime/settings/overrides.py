@@ -27,6 +27,8 @@ def read_overrides(path: Path) -> Mapping[str, object]:
         ) from error
     except ValueError as error:
         raise OwnFileUnusable(f"{path} is not valid JSON: {error}. Mend or remove it.") from error
+    except RecursionError as error:
+        raise OwnFileUnusable(f"{path} is nested too deeply. Mend or remove it.") from error
     if not isinstance(document, dict):
         raise OwnFileUnusable(f"{path} holds no JSON object. Mend or remove it.")
     return cast("dict[str, object]", document)

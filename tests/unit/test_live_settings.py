@@ -284,6 +284,30 @@ async def test_who_asks_to_reload_a_wrong_file_is_told_each_time(
                     await asyncio.sleep(0)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"a = " + b"[" * 100_000,
+        b"a." * 5000 + b"b = 1",
+        b"limits = [{models" + b".a" * 5000 + b" = 1}]",
+        b"a = 1" + b"0" * 5000,
+        b"queue_limit = 0x1" + b"0" * 5000,
+        b"\xff",
+    ],
+)
+async def test_no_file_ends_the_server(
+    config: Path, caplog: pytest.LogCaptureFixture, text: bytes
+) -> None:
+    settings = live(config)
+    own = config.parent / "data" / "settings.json"
+    for path, damage in ((own, text.removeprefix(b"a = ")), (config, text)):
+        path.write_bytes(damage)
+        caplog.clear()
+        await settings.reload_if_right()
+        assert [str(path) in record.message for record in caplog.records] == [True]
+    assert settings.settings.queue_limit == 5
+
+
 async def test_what_cannot_be_kept_does_not_count(config: Path) -> None:
     settings = live(config)
     directory = config.parent / "data"

@@ -187,6 +187,11 @@ def test_the_mode_of_a_socket_is_octal(tmp_path: Path, raw: str) -> None:
     assert declarations()["unix_socket_mode"].show(0o660) == "0660"
 
 
+def test_a_file_that_cannot_be_looked_for_is_an_error_of_settings(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read: File name too long"):
+        load_settings(tmp_path / ("x" * 300), environ={})
+
+
 @pytest.mark.parametrize("key", ["database_url", "databse_url"])
 @pytest.mark.parametrize("url", ["//joe:secret@host", "mysql://joe:secret@host/name"])
 def test_a_password_is_not_shown_where_its_url_is_wrong(key: str, url: str) -> None:
