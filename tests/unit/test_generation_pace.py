@@ -6,9 +6,11 @@ import pytest
 
 from gglib_runtime.generations.pace import STEP_ROWS, Pace
 
+MANY = 10_000
+
 
 class Clocks:
-    """A step that takes so much of the wall's time, and so much of the processor's."""
+    """Steps that take so much of the processor's time, and wait so long besides."""
 
     def __init__(self) -> None:
         self.wall = self.cpu = 0.0
@@ -18,12 +20,16 @@ class Clocks:
     def rest(self) -> None:
         self.rests += 1
 
-    def step(self, *, wall: float, cpu: float) -> None:
-        def write() -> None:
-            self.wall += wall
-            self.cpu += cpu
+    def steps(self, count: int, *, waited: float) -> int:
+        """Returns how many rows the next step has, of many."""
 
-        self.pace.step(write)
+        def write() -> None:
+            self.wall += 0.004 + waited
+            self.cpu += 0.004
+
+        for _ in range(count):
+            self.pace.step(write)
+        return self.pace.rows(MANY)
 
 
 @pytest.fixture
@@ -31,39 +37,50 @@ def clocks() -> Clocks:
     return Clocks()
 
 
-def test_small_steps_with_rests_while_nothing_is_waited_for(clocks: Clocks) -> None:
-    for _ in range(3):
-        assert clocks.pace.rows(1000) == 32
-        clocks.step(wall=0.004, cpu=0.0039)
-    assert clocks.rests == 3
+def test_steps_are_small_with_rests_while_little_is_waited_for(clocks: Clocks) -> None:
+    assert clocks.pace.rows(MANY) == 32
+    assert clocks.steps(50, waited=0.0001) == 32
+    assert clocks.rests == 50
 
 
-def test_steps_grow_while_they_have_to_wait_and_no_rest_is_taken(clocks: Clocks) -> None:
-    sizes: list[int] = []
-    for _ in range(5):
-        sizes.append(clocks.pace.rows(10_000))
-        clocks.step(wall=0.004, cpu=0.0005)
-    assert sizes == [32, 128, 512, 1024, 1024]
-    assert clocks.rests == 0
+def test_steps_are_large_without_rests_while_they_have_to_wait(clocks: Clocks) -> None:
+    assert clocks.steps(20, waited=0.0005) == 1024
+    rested = clocks.rests
+    assert rested < 10
+    assert clocks.steps(50, waited=0.0003) == 1024
+    assert clocks.rests == rested
 
 
-def test_steps_shrink_while_there_is_no_wait_and_rests_are_taken_when_they_are_small(
-    clocks: Clocks,
-) -> None:
-    for _ in range(3):
-        clocks.step(wall=0.004, cpu=0.0005)
-    sizes: list[int] = []
-    for _ in range(5):
-        clocks.step(wall=0.004, cpu=0.004)
-        sizes.append(clocks.pace.rows(10_000))
-    assert sizes == [512, 128, 32, 32, 32]
-    assert clocks.rests == 2
+def test_large_steps_that_wait_less_than_small_ones_stay_large(clocks: Clocks) -> None:
+    assert clocks.steps(50, waited=0.0002) == 32
+    assert clocks.steps(20, waited=0.0005) == 1024
+    assert clocks.steps(50, waited=0.0002) == 1024
 
 
-@pytest.mark.parametrize("left", range(1, 600))
-def test_a_step_has_no_more_rows_than_are_left(clocks: Clocks, left: int) -> None:
+def test_steps_are_small_again_when_there_is_no_wait_any_more(clocks: Clocks) -> None:
+    clocks.steps(50, waited=0.0005)
+    rested = clocks.rests
+    assert clocks.steps(20, waited=0.0) == 32
+    assert clocks.rests > rested
+
+
+def test_one_wait_for_the_disk_changes_nothing(clocks: Clocks) -> None:
+    clocks.steps(50, waited=0.00006)
+    assert clocks.steps(1, waited=0.5) == 32
+
+
+def test_one_step_without_a_wait_changes_nothing(clocks: Clocks) -> None:
+    clocks.steps(50, waited=0.0005)
+    assert clocks.steps(1, waited=0.0) == 1024
+
+
+@pytest.mark.parametrize("waited", [0.0, 0.001])
+@pytest.mark.parametrize("left", [*range(1, 140), 1023, 1024, 1025, 5000])
+def test_a_step_has_no_more_rows_than_are_left(clocks: Clocks, left: int, waited: float) -> None:
+    clocks.steps(20, waited=waited)
     steps: list[int] = []
     while sum(steps) < left:
         steps.append(clocks.pace.rows(left - sum(steps)))
     assert sum(steps) == left
     assert set(steps) <= set(STEP_ROWS)
+    assert max(steps) <= (1024 if waited else 32)
