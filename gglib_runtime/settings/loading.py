@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -182,7 +183,7 @@ def _named_file(config_path: Path | None, environ: Mapping[str, str]) -> Path | 
 
 def _file_entries(path: Path) -> Iterator[_Entry]:
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = tomllib.loads(_text_of(path))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"The settings file {path} cannot be read: {error}.") from error
     except ValueError as error:  # also of numbers with thousands of digits
@@ -192,6 +193,16 @@ def _file_entries(path: Path) -> Iterator[_Entry]:
     origin = Origin(Layer.FILE, str(path))
     for key, raw in document.items():
         yield _Entry(key, raw, origin, path.parent)
+
+
+def _text_of(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.is_file() else _text_read_once(path)
+
+
+@cache
+def _text_read_once(path: Path) -> str:
+    """A pipe, such as a shell's `<(…)`, has nothing the second time."""
+    return path.read_text(encoding="utf-8")
 
 
 def _override_entries(overrides: Mapping[str, object]) -> Iterator[_Entry]:

@@ -209,6 +209,17 @@ async def test_a_file_is_not_read_while_it_is_being_written(config: Path) -> Non
     await asyncio.gather(following, return_exceptions=True)
 
 
+async def test_settings_from_a_pipe_are_read_once_and_stay(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.write(writing, f'data_dir = "{tmp_path}"\nqueue_limit = 5\n'.encode())
+    os.close(writing)
+    settings = live(Path(f"/dev/fd/{reading}"))
+    await settings.reload()
+    view = await settings.merge({"queue_seconds": 9})
+    os.close(reading)
+    assert (view.values["queue_limit"], view.values["queue_seconds"]) == (5, 9)
+
+
 class EditsWhileRead(dict[str, str]):
     """An environment, read after the settings file; when armed, that changes just then."""
 
