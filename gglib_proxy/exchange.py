@@ -203,9 +203,9 @@ class Exchange(ABC):
         self._drop_body()
         now = self._plane.now()
         seconds = now - self._started
-        self._plane.books.tally.request_ended(
-            self.request.method, self.route.path, self._status, seconds
-        )
+        books = self._plane.books
+        if books.is_kept:
+            books.tally.request_ended(self.request.method, self.route.path, self._status, seconds)
         if 0 < self._plane.limits.slow_request_seconds <= seconds:
             request_log.request_was_slow(self._about(now), self._status)
         self._close_books(now)

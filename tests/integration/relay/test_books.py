@@ -92,6 +92,17 @@ async def test_the_second_answer_of_a_loaded_model_waited_for_no_swap() -> None:
     assert len({record.id for record in records}) == 3
 
 
+async def test_where_no_books_are_kept_nothing_is_limited_recorded_or_counted() -> None:
+    log, limiter = InMemoryGenerationLog(), InMemoryRateLimiter(Allowance(requests_per_minute=1))
+    kept = books(log, limiter=limiter, is_kept=False)
+    async with relaying(books=kept) as relay:
+        answers = [await relay.client.ask("POST", PATH, BODY) for _ in range(3)]
+        await relay.running.idle()
+    assert [answer.status for answer in answers] == [200, 200, 200]
+    assert "x-gglib-generation-id" not in answers[0].headers
+    assert (log.generations, kept.tally.requests, len(limiter)) == ([], {}, 0)
+
+
 async def test_a_stream_is_recorded_by_its_last_event() -> None:
     log = InMemoryGenerationLog()
     async with relaying(answering(stream(DELTA, DELTA, END, DONE)), books=books(log)) as relay:
