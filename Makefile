@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
 
-.PHONY: up test test-compiled check audit format bench fuzz wheel clean
+.PHONY: up test test-compiled compiler compiled test-compiled-relay check audit format bench fuzz wheel clean
 
 up: $(VENV)/.runs
 	$(BIN)/gglib up
@@ -21,6 +21,23 @@ test-compiled:
 	git ls-files -z | tar --null -T - -cf - | tar -xf - -C $(COMPILED)
 	GGLIB_COMPILE=1 $(MAKE) -C $(COMPILED) VENV=.venv .venv/.tests
 	cd $(COMPILED) && .venv/bin/pytest -n 2 --dist worksteal $(PYTEST_ARGS)
+
+# The relay's own tests against modules that are compiled in haste, with what the other tests have.
+COMPILER := $(CURDIR)/build/compiler
+RELAY_TESTS := tests/unit/test_http1_*.py tests/unit/test_rate_limits*.py tests/unit/test_usage.py \
+	tests/unit/test_tally.py tests/unit/test_sweep.py tests/integration/relay \
+	--ignore=tests/integration/relay/test_relay_over_tls.py
+compiler: $(VENV)/.tests
+	$(BIN)/python -m pip install --quiet --upgrade --target $(COMPILER) 'setuptools>=77' \
+		"$$($(BIN)/python -c 'import hatch_build; print(hatch_build.COMPILER)')"
+
+compiled:
+	rm -rf $(COMPILED) && mkdir -p $(COMPILED)
+	git ls-files -z | tar --null -T - -cf - | tar -xf - -C $(COMPILED)
+	cd $(COMPILED) && PYTHONPATH=$(COMPILER) $(abspath $(BIN))/python hatch_build.py
+
+test-compiled-relay:
+	cd $(COMPILED) && $(abspath $(BIN))/python -m pytest -n 2 --dist worksteal $(RELAY_TESTS)
 
 check: $(VENV)/.tests
 	$(BIN)/ruff check .
