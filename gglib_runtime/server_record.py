@@ -98,9 +98,15 @@ def read_record(paths: DataPaths) -> ServerRecord | None:
     It may be a dead server's: only an answer from its socket proves that one lives.
     """
     try:
-        return ServerRecord(**json.loads(paths.server_record.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        record = ServerRecord(**json.loads(paths.server_record.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
+    return record if _is_sound(record) else None
+
+
+def _is_sound(record: ServerRecord) -> bool:
+    texts = (record.url, record.socket, record.version, record.certificate or "")
+    return type(record.pid) is int and all(type(text) is str for text in texts)
 
 
 def _clear_up(paths: DataPaths) -> None:

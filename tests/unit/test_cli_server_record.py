@@ -113,11 +113,23 @@ def test_a_record_is_there_for_as_long_as_its_block(paths: DataPaths) -> None:
     assert list(paths.run.glob("serve*")) == []
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"pid": 1}', "\udc80"])
-def test_a_damaged_record_is_none(paths: DataPaths, text: str) -> None:
+NO_TEXT = json.dumps({**asdict(record()), "socket": None})
+NO_NUMBER = json.dumps({**asdict(record()), "pid": "1"})
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "{}", '{"pid": 1}', "\udc80", "[" * 100_000, NO_TEXT, NO_NUMBER],
+    ids=lambda text: ascii(text)[:20],
+)
+def test_a_damaged_record_is_none_and_keeps_no_server_from_starting(
+    paths: DataPaths, text: str
+) -> None:
     paths.create()
     paths.server_record.write_bytes(text.encode("utf-8", "surrogateescape"))
     assert read_record(paths) is None
+    with hold_data_directory(paths):
+        assert not paths.server_record.exists()
 
 
 def test_what_a_killed_server_left_behind_is_removed(paths: DataPaths, private: Path) -> None:
