@@ -267,13 +267,12 @@ def _shown(entry: _Entry) -> str:
     declaration = declarations().get(entry.key)
     # What has no name of a setting may be a database's URL with a misspelt one.
     may_have_password = declaration is None or isinstance(declaration.kind, DatabaseUrl)
-    raw = entry.raw
-    if may_have_password and isinstance(raw, str):
-        raw = without_password(raw)
     try:
-        shown = repr(raw)
+        shown = repr(entry.raw)
     except (RecursionError, ValueError):  # nested too deeply, or a number of too many digits
         return "…"
+    if may_have_password:
+        shown = without_password(shown)
     return shown if len(shown) <= 80 else f"{shown[:77]}..."
 
 

@@ -201,6 +201,13 @@ def test_a_password_is_not_shown_where_its_url_is_wrong(key: str, url: str) -> N
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("text", ['[db]\nurl = "{}"', 'databse_url = ["{}"]', 'databse_url = "{}"'])
+def test_a_password_is_not_shown_where_no_setting_has_it(tmp_path: Path, text: str) -> None:
+    message = complaint(write(tmp_path, text.format("postgresql://joe:secret@host/name")))
+    assert "joe:***@host" in message
+    assert "secret" not in message
+
+
 def test_a_password_is_never_shown(tmp_path: Path) -> None:
     url = "postgresql://joe:se/c@ret@host/name?password=se%20cret&x=y"
     kind = declarations()["database_url"].kind
