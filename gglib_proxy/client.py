@@ -93,6 +93,8 @@ class ClientConnection(TimedConnection):
             self._await_rest()
 
     def eof_received(self) -> bool:
+        if isinstance(self._transport, TurnTransport):
+            self._transport.settle()  # it is closed from below, perhaps in this very turn
         self._is_closing = True
         self._leave()
         return False

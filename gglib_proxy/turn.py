@@ -38,7 +38,16 @@ class Turn:
     def _end(self) -> None:
         waiting, self._waiting = self._waiting, []
         for transport in waiting:
-            transport.settle()
+            try:
+                transport.settle()
+            except Exception as error:  # those behind it have theirs to write
+                self._failed(transport, error)
+
+    def _failed(self, transport: TurnTransport, error: Exception) -> None:
+        """As where a protocol fails: who waits for the rest will not get it."""
+        message = "What was kept until the turn's end could not be written."
+        self._loop.call_exception_handler({"message": message, "exception": error})
+        transport.abort()
 
 
 class TurnTransport(asyncio.Transport):

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from gglib_proxy.limits import Limits
 from gglib_proxy.turn import CROWD, Turn, TurnTransport
+from tests.memory_network import MemoryNetwork
 
 
 class FakeTransport(asyncio.Transport):
@@ -19,8 +21,11 @@ class FakeTransport(asyncio.Transport):
         self._calls = calls
         self._name = name
         self.is_gone = False
+        self.error: Exception | None = None
 
     def write(self, data: Any) -> None:
+        if self.error is not None:
+            raise self.error
         self._calls.append((self._name, bytes(data)))
 
     def writelines(self, list_of_data: Any) -> None:
@@ -129,6 +134,28 @@ async def test_nothing_is_written_to_who_has_gone_before_the_turn_ended() -> Non
     await asyncio.sleep(0)
     assert stage.calls == []
     assert stage.a.is_closing()
+
+
+async def test_a_write_that_fails_ends_its_own_connection_alone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    stage = Stage(CROWD)
+    stage.below.error = ValueError("of no use")
+    stage.a.write(b"1")
+    stage.b.write(b"2")
+    await asyncio.sleep(0)
+    assert stage.calls == [("a", "abort"), ("b", b"2")]
+    assert "of no use" in caplog.text
+
+
+async def test_who_asks_and_ends_in_one_turn_is_answered() -> None:
+    network = MemoryNetwork(Limits(), is_crowded=True)
+    network.transport.receive(b"GET /live HTTP/1.1\r\nHost: gglib\r\n\r\n")
+    network.transport.receive_end()
+    await network.turn(2)
+    assert network.transport.written.startswith(b"HTTP/1.1 200 OK")
+    assert network.transport.is_lost
+    await network.aclose()
 
 
 async def test_all_else_is_the_transports_own() -> None:
