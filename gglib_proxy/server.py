@@ -213,7 +213,7 @@ async def _drained(plane: DataPlane, hurry: asyncio.Event) -> None:
     try:
         first = asyncio.FIRST_COMPLETED
         done, _ = await asyncio.wait((ended, hurried), timeout=moment, return_when=first)
-        if not done:
+        if not done and seconds > moment:
             said = "answers that run on: %d, for %g s at most; a second signal cuts them"
             logger.warning(said, len(plane.exchanges), seconds)
             await asyncio.wait((ended, hurried), timeout=seconds - moment, return_when=first)
@@ -255,7 +255,7 @@ async def _control_plane(
     finally:
         context.stop.set()
         done, _ = await asyncio.wait((task,), timeout=_CLOSE_SECONDS)
-        if not done:
+        if not done and seconds > moment:
             task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 

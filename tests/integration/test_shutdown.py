@@ -36,5 +36,19 @@ async def test_it_is_said_for_what_a_server_waits_and_how_to_hurry_it(tmp_path: 
         assert "answers that are cut at shutdown: 1" in said(server)
 
 
+async def test_answers_that_have_no_time_to_end_are_not_said_to_be_waited_for(
+    tmp_path: Path,
+) -> None:
+    slow = {"alpha": {"first_token_seconds": 3600}}
+    with faulty_server(tmp_path, "--set=drain_seconds=0", models=slow) as server:
+        asked = asyncio.create_task(ask(server))
+        await asyncio.to_thread(wait_until, lambda: "-> ready" in said(server))
+        server.process.send_signal(signal.SIGTERM)
+        assert (await asked).status == 503
+        assert await asyncio.to_thread(server.process.wait, WAIT_SECONDS) == 0
+        assert "answers that are cut at shutdown: 1" in said(server)
+        assert "answers that run on" not in said(server)
+
+
 def said(server: Served) -> str:
     return server.log.read_text(encoding="utf-8")
