@@ -255,7 +255,7 @@ async def _control_plane(
     finally:
         context.stop.set()
         done, _ = await asyncio.wait((task,), timeout=_CLOSE_SECONDS)
-        if not done and seconds > moment:
+        if not done:
             task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
