@@ -32,6 +32,7 @@ from gglib_proxy.meters import Meters
 from gglib_proxy.server import serve
 from gglib_proxy.services import Services, Tuning
 from gglib_proxy.swap_tally import SwapTally
+from gglib_runtime.catalog.cutting import cut_connections_later
 from gglib_runtime.catalog.database import open_database
 from gglib_runtime.catalog.migration import upgrade
 from gglib_runtime.catalog.reachable import open_database_check
@@ -79,6 +80,8 @@ from gglib_runtime.swaps.sql_ledger import learned_costs, open_sql_swap_ledger
 from gglib_runtime.tls import open_certificate, tls_files
 
 Announce = Callable[[ServeInfo], None]
+_CLOSE_SECONDS = 1.0
+"""How long a database may keep us waiting for what nobody needs any more."""
 
 
 def run_serve(loaded: LoadedSettings, extra_paths: Sequence[Path], announce: Announce) -> int:
@@ -137,6 +140,8 @@ async def _serve(
         budgets_changed = await stack.enter_async_context(
             open_spending(limiter, SqlSpendHistory(database), keys)
         )
+        # What is still asked when all is written can be asked again.
+        stack.callback(cut_connections_later, database, _CLOSE_SECONDS)
         generations = await stack.enter_async_context(
             open_generation_log(
                 database, unwritten=settings.paths.unwritten_generations, retention=retention

@@ -29,10 +29,11 @@ _SLOW_TOKENS = {"tokens": 100_000, "token_seconds": 0.01}
 Sims = Mapping[str, Mapping[str, Any]]
 
 
-def simulating_shell(home: Path, models: Sims) -> Shell:
+def simulating_shell(home: Path, models: Sims, **environ: str) -> Shell:
     """A user whose llama-server is the simulator, with these models and their behaviours."""
     home.mkdir(parents=True, exist_ok=True)
     shell = Shell(home)
+    shell.environ |= environ
     engine = home / "engine"
     simulator = f"{sys.executable} -m gglib_runtime.simulator"
     engine.write_text(f'#!/bin/sh\nexec env PYTHONPATH={REPOSITORY} {simulator} "$@"\n')

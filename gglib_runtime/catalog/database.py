@@ -24,6 +24,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, QueuePool
 
 from gglib_core.errors import DatabaseError
+from gglib_runtime.catalog.cutting import cut_connections, keep_cuttable
 from gglib_runtime.catalog.failures import translated
 
 BUSY_SECONDS = 5.0
@@ -45,6 +46,7 @@ def open_database(url: str | Path, *, busy_seconds: float = BUSY_SECONDS) -> Gen
         yield engine
     finally:
         engine.dispose()
+        cut_connections(engine)  # those that somebody still waits at
 
 
 @contextmanager
@@ -242,6 +244,7 @@ def _postgres_engine(url: str, busy_seconds: float) -> Engine:
         connection.cursor().execute(f"SET lock_timeout = {round(busy_seconds * 1000)}")
         connection.commit()
 
+    keep_cuttable(engine)
     event.listen(engine, "connect", connected)
     return engine
 

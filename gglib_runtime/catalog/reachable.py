@@ -43,7 +43,7 @@ class DatabaseReachable:
             connection.execute(sa.text("SELECT 1 FROM alembic_version")).all()
 
     async def settled(self) -> None:
-        """Wait until no question is left; the driver's own limits bound that."""
+        """Wait until no question is left; cutting the connections (`cutting`) bounds that."""
         if self._question is not None:
             await asyncio.wait((self._question,))
             self._question.exception()

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 
 import anyio
 from anyio import to_thread
@@ -19,6 +19,7 @@ from sqlalchemy.engine import Engine
 from gglib_core.errors import DatabaseError
 from gglib_core.launch_costs import LaunchCosts
 from gglib_core.swaps import Swap, SwapPage
+from gglib_runtime.catalog.cutting import cut_connections_later
 from gglib_runtime.catalog.database import reading, writing
 from gglib_runtime.retention import Retention
 from gglib_runtime.swaps import rows
@@ -29,6 +30,8 @@ PENDING_LIMIT = 1000
 """Swaps that are kept for a database that cannot be written; each is worth some hundred bytes."""
 PURGE_STEP = 500
 """Rows that are deleted at once, so that no other writer waits for long."""
+_LAST_SECONDS = 6.0
+"""So long the last writing may take, which a locked database alone keeps waiting for five."""
 _RETRY_SECONDS = 5.0
 _PURGE_SECONDS = 600.0
 
@@ -121,26 +124,29 @@ async def open_sql_swap_ledger(
     retention: Retention | None = None,
     retry_seconds: float = _RETRY_SECONDS,
     purge_seconds: float = _PURGE_SECONDS,
+    last_seconds: float = _LAST_SECONDS,
     clock: Callable[[], float] = time.time,
 ) -> AsyncGenerator[SqlSwapLedger]:
     """The ledger in that database, whose tables are up to date; written until the block's end.
 
     Swaps are deleted when they are older than `retention` says. What was recorded within the block
-    is written when it ends, unless the database cannot be.
+    is written when it ends, unless the database cannot be within `last_seconds`.
     """
     ledger = SqlSwapLedger(engine)
     failure: Exception | None = None
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(ledger.run, retry_seconds)
-        tasks.start_soon(_keep_purged, engine, retention or Retention(), purge_seconds, clock)
-        try:
-            yield ledger
-        except Exception as error:  # raised below: the group would wrap it
-            failure = error
-        finally:
-            with anyio.CancelScope(shield=True):  # bounded by how long the database may be busy
-                await ledger.flush_last()
-            tasks.cancel_scope.cancel()
+    with ExitStack() as ending:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ledger.run, retry_seconds)
+            tasks.start_soon(_keep_purged, engine, retention or Retention(), purge_seconds, clock)
+            try:
+                yield ledger
+            except Exception as error:  # raised below: the group would wrap it
+                failure = error
+            finally:
+                ending.callback(cut_connections_later(engine, last_seconds).cancel)
+                with anyio.CancelScope(shield=True):
+                    await ledger.flush_last()
+                tasks.cancel_scope.cancel()
     if failure is not None:
         raise failure
 

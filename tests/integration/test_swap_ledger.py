@@ -22,6 +22,7 @@ from gglib_runtime.swaps.sql_ledger import (
     purge,
 )
 from gglib_runtime.swaps.tables import swaps
+from tests.freezable_database import freezable
 from tests.supervision import eventually
 from tests.swaps import FULL, a_swap, swap_id
 
@@ -199,3 +200,21 @@ async def test_launches_that_went_well_teach_what_the_next_will_cost(database_ur
         assert known is not None
         assert known.memory_bytes == 200
         assert costs.memory("key-of-alpha", 8192) is None
+
+
+@pytest.mark.slow
+async def test_a_database_that_does_not_answer_keeps_nobody_from_ending(
+    postgres_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with freezable(postgres_url) as database:
+        with open_database(f"{database.url}&connect_timeout=2") as engine:
+            upgrade(engine)
+            async with open_sql_swap_ledger(
+                engine, retention=Retention(seconds=0), last_seconds=0.05
+            ) as ledger:
+                await ledger.page(limit=1)  # has a connection from now on
+                database.freeze()
+                ledger.record(FULL)
+                assert await asyncio.to_thread(database.wait_until_asked, 20)
+        assert not database.is_patience_over
+    assert "1 swaps are lost: the database cannot be written" in caplog.text
