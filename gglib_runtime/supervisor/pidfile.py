@@ -189,7 +189,7 @@ def _wait_gone(record: ChildRecord, seconds: float) -> bool:
 def _read(path: Path) -> ChildRecord | None:
     try:
         record = ChildRecord(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
     return record if _is_sound(record) else None
 

@@ -165,7 +165,16 @@ def test_a_pidfile_that_cannot_be_written_leaves_nothing(
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", '{"pid": 1}', '{"pid": "x"}', "\ud800".encode("utf-8", "replace").decode()],
+    [
+        "",
+        "{",
+        "[]",
+        '{"pid": 1}',
+        '{"pid": "x"}',
+        "\ud800".encode("utf-8", "replace").decode(),
+        "[" * 100_000,
+    ],
+    ids=lambda text: text[:20],
 )
 def test_a_damaged_pidfile_is_removed_with_a_warning(
     tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture
