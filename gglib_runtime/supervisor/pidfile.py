@@ -153,8 +153,8 @@ def _end(record: ChildRecord) -> None:
             break
     else:
         _log.error("the engine with pid %d does not end", record.pid)
-    if leads_group:
-        # While any of the group lives, its number is not given to another.
+    # While any of the group lives, its number is given to no other process.
+    if leads_group and process_identity(record.pid) in {None, record.identity}:
         _signal(record.pid, signal.SIGKILL, whole_group=True)
 
 

@@ -141,6 +141,22 @@ def test_a_process_that_only_has_an_orphans_number_is_left_alone(tmp_path: Path)
         assert not path.exists()
 
 
+def test_a_process_that_gets_an_orphans_number_just_then_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with sleeper() as stranger:
+        pidfile_of(stranger, tmp_path, identity="what had the number before")
+        answers = iter(["what had the number before"])
+
+        def identity(pid: int) -> str | None:
+            return next(answers, None) or process_identity(pid)
+
+        monkeypatch.setattr("gglib_runtime.supervisor.pidfile.process_identity", identity)
+        assert len(sweep(tmp_path)) == 1
+        with pytest.raises(subprocess.TimeoutExpired):  # a signal takes a moment
+            stranger.wait(0.5)
+
+
 def test_the_child_of_a_living_gglib_is_left_alone(tmp_path: Path) -> None:
     with (
         sleeper() as child,
