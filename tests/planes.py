@@ -151,6 +151,21 @@ class RunningPlane:
         """Sweep as if that many seconds had passed since the last real moment."""
         self.plane.sweep(self.plane.now() + later)
 
+    async def sweep_until(self, condition: Callable[[], bool], *, step: float) -> None:
+        """Sweep as if so many seconds had passed each time, until the condition holds.
+
+        One sweep may not do: kernels tell each other late of what was taken.
+        """
+        later = 0.0
+
+        def has_come() -> bool:
+            nonlocal later
+            later += step
+            self.sweep(later)
+            return condition()
+
+        await self.until(has_come)
+
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait, turn by turn of the event loop, until the condition holds."""
         async with asyncio.timeout(WAIT_SECONDS):

@@ -324,8 +324,7 @@ async def test_a_client_that_takes_nothing_holds_its_engine_back_and_is_cut() ->
         relay.running.sweep()
         relay.running.sweep(59)
         assert len(relay.plane.connections) == 1
-        relay.running.sweep(61)
-        await relay.plane.connections.emptied()
+        await relay.running.sweep_until(lambda: not relay.plane.connections, step=61)
         await relay.upstream.all_closed()
 
 

@@ -92,8 +92,7 @@ async def test_it_is_cut_when_it_has_taken_nothing_for_too_long() -> None:
         for later in (0, SLOW_SECONDS - 1):
             relay.running.sweep(later)
             assert len(relay.plane.exchanges) == 1
-        relay.running.sweep(SLOW_SECONDS + 1)
-        await relay.running.idle()
+        await relay.running.sweep_until(lambda: not relay.plane.exchanges, step=SLOW_SECONDS + 1)
         await relay.upstream.all_closed()
 
 
@@ -233,7 +232,5 @@ async def test_a_closed_client_that_does_not_take_the_end_of_its_answer_is_cut()
         await stop_reading(relay)
         relay.client.request("POST", PATH, BODY, headers={"Connection": "close"})
         await relay.running.until(lambda: held(relay) > 0)
-        for later in (0, SLOW_SECONDS + 1, 2 * SLOW_SECONDS + 2, 3 * SLOW_SECONDS + 3):
-            relay.running.sweep(later)
-        await relay.running.until(lambda: not relay.plane.connections)
+        await relay.running.sweep_until(lambda: not relay.plane.connections, step=SLOW_SECONDS + 1)
         relay.client.writer.transport.abort()
