@@ -12,7 +12,7 @@ up: $(VENV)/.runs
 
 test: $(VENV)/.tests
 	$(MAKE) check
-	$(BIN)/pytest -n 2 --dist worksteal $(PYTEST_ARGS)
+	$(BIN)/pytest -n 3 --dist worksteal $(PYTEST_ARGS)  # three for two cores: many tests wait
 
 # In a copy: sources that stand beside what was compiled of them are not what runs.
 COMPILED := build/compiled
